@@ -1,0 +1,53 @@
+"""What travels on the feed, and the order of things that happen at the same moment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from zvt_crypto.domain.market import (
+    BestQuote,
+    BookDelta,
+    BookSnapshot,
+    BookStale,
+    Funding,
+    Gap,
+    Kline,
+    MarkPrice,
+    Ticker,
+    Trade,
+)
+
+FEED_VERSION = 1
+
+
+class StreamStatus(msgspec.Struct, frozen=True, gc=False, tag="status", tag_field="kind"):
+    """A connection changed its state. `stream` names it, for example `binance spot 1`."""
+
+    exchange: str
+    stream: str
+    state: Literal["connecting", "live", "lost", "geo_blocked", "stopped"]
+    reason: str
+    event_ns: int
+    recv_ns: int = 0
+
+
+BookEvent = BookSnapshot | BookDelta | BookStale
+MarketEvent = Trade | Kline | BookSnapshot | BookDelta | BookStale | Ticker | BestQuote | Funding | MarkPrice
+Event = MarketEvent | Gap | StreamStatus
+
+# At equal times facts come before what is concluded from them: books and trades before the bar that they close.
+RANK: dict[type, int] = {
+    StreamStatus: 0,
+    Gap: 1,
+    BookStale: 2,
+    BookSnapshot: 3,
+    BookDelta: 4,
+    BestQuote: 5,
+    Trade: 6,
+    MarkPrice: 7,
+    Funding: 8,
+    Ticker: 9,
+    Kline: 10,
+}

@@ -1,0 +1,475 @@
+"""Every contract between rooms, on one page. Doors stay blind to each other because they meet here.
+
+All are Protocols: an implementation need not import this file, and a fake passes the same conformance suite as the real one.
+Ranges are [start_ns, end_ns). Every method that waits may be cancelled at any await without losing what it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from zvt_crypto.domain.events import BookEvent, Event, MarketEvent
+from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments
+from zvt_crypto.domain.market import (
+    BookSnapshot,
+    Funding,
+    Gap,
+    Kline,
+    MarkPrice,
+    Ticker,
+    Trade,
+    TradeStream,
+)
+from zvt_crypto.domain.time import Interval
+
+Channel = Literal["trade", "agg", "kline", "depth", "ticker", "quote", "mark"]
+# Who may spend first when a rate budget is short.
+Priority = Literal["cancel", "order", "live", "backfill"]
+
+
+# ── Time, network, watching ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Clock(Protocol):
+    """Wall time and waiting. A virtual one moves only when everybody waits."""
+
+    def now_ns(self) -> int:
+        """UTC now, ns."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An HTTP answer. Header names are lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Socket(Protocol):
+    """A WebSocket connection of ours to somebody."""
+
+    async def receive(self) -> list[tuple[bytes, int]]:
+        """All frames that wait, at least one: (payload, recv_ns). Raises Disconnected when the connection has ended."""
+        ...
+
+    async def send(self, payload: bytes) -> None:
+        """A text frame. Raises Disconnected."""
+        ...
+
+    async def close(self) -> None:
+        """End the connection; safe to call twice."""
+        ...
+
+
+class Transport(Protocol):
+    """The network as a client sees it: real sockets, or an emulator in memory."""
+
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None, timeout_ms: int = 10_000
+    ) -> Response:
+        """One HTTP exchange, no redirects followed, the body bounded. Raises Unreachable (nothing came back)."""
+        ...
+
+    async def connect(self, url: str, *, timeout_ms: int = 10_000) -> Socket:
+        """Open a WebSocket. Raises Unreachable, or the HTTP refusal as Throttled, GeoBlocked or Refused."""
+        ...
+
+    async def close(self) -> None:
+        """Release every connection."""
+        ...
+
+
+class Observer(Protocol):
+    """Where rooms that do not log report what somebody should see."""
+
+    def count(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Add to a counter."""
+        ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        ...
+
+    def note(self, level: Literal["debug", "info", "warning", "error"], event: str, **fields: object) -> None:
+        """A line for the log. Fields never hold secrets."""
+        ...
+
+
+class RateBudget(Protocol):
+    """What we may still send to a venue. `bucket` names one of its limits, for example `binance.spot.weight`."""
+
+    async def acquire(self, bucket: str, weight: int, priority: Priority) -> None:
+        """Wait until `weight` may be spent. Raises Banned or Throttled when the wait would be longer than the caller's patience."""
+        ...
+
+    def believe(self, bucket: str, used: int) -> None:
+        """The venue's own count from its headers; it wins over ours."""
+        ...
+
+    def set_limit(self, bucket: str, limit: int, window_ms: int) -> None:
+        """The venue stated this limit (exchangeInfo)."""
+        ...
+
+    def penalise(self, bucket: str, wait_ms: int) -> None:
+        """The venue throttled or banned us: nothing goes out for `wait_ms`."""
+        ...
+
+
+# ── Exchanges ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Subscription(msgspec.Struct, frozen=True, order=True):
+    """One channel of one instrument. `interval` for klines only."""
+
+    instrument: str
+    channel: Channel
+    interval: Interval | None = None
+
+
+class VenueStream(Protocol):
+    """One connection's worth of subscriptions, normalised.
+
+    Books come out verified: a BookSnapshot, then only BookDeltas that continue it; a break is a BookStale (on the very message
+    that shows it) followed, once resynchronised, by a new BookSnapshot. Nobody downstream checks sequence numbers of books again.
+    Trades come as the venue sends them (ids may jump after a reconnect: that is the ingest's to judge). Control frames do not come out.
+    """
+
+    subscriptions: tuple[Subscription, ...]
+
+    async def receive(self) -> list[MarketEvent]:
+        """The next batch, at least one event. Raises Disconnected when the connection ended, Refused where the venue refused it."""
+        ...
+
+    async def close(self) -> None:
+        """End it; safe to call twice."""
+        ...
+
+
+class ExchangeConnector(Protocol):
+    """One exchange, all its markets. `symbol` is any name that `Instruments.resolve` takes.
+
+    Errors: UnknownSymbol, UnknownInterval, OutOfRange for a wrong call; Refused, Throttled, Unreachable for the venue's answer.
+    """
+
+    exchange: str
+    instruments: Instruments  # the table that symbols are read through; replaced as a whole
+
+    async def fetch_server_time(self) -> int:
+        """The venue's clock, ns."""
+        ...
+
+    async def fetch_instruments(self) -> list[Instrument]:
+        """Everything that it lists, ids assigned against `self.instruments`; also makes them `self.instruments`."""
+        ...
+
+    async def fetch_kdata(
+        self,
+        symbol: str,
+        interval: Interval | str,
+        since: object = None,
+        until: object = None,
+        limit: int | None = None,
+    ) -> list[Kline]:
+        """Klines oldest first, opens in [since, until); paged as far as needed. `limit` keeps the first ones from `since`, or, without
+        `since`, the newest. A row is final only if the venue's own clock is past its close."""
+        ...
+
+    async def fetch_trades(
+        self,
+        symbol: str,
+        since: object = None,
+        *,
+        until: object = None,
+        stream: TradeStream | None = None,
+        from_id: int | None = None,
+        to_id: int | None = None,
+        limit: int | None = None,
+    ) -> list[Trade]:
+        """Trades oldest first, by time or by id (`from_id` and `to_id` inclusive); paged. `stream` None: the one that subscriptions use."""
+        ...
+
+    async def fetch_ticker(self, symbol: str) -> Ticker:
+        """The rolling 24 hours."""
+        ...
+
+    async def fetch_funding(self, symbol: str, since: object = None, until: object = None) -> list[Funding]:
+        """Settled funding, oldest first. Unsupported for spot."""
+        ...
+
+    async def fetch_mark(self, symbol: str) -> MarkPrice:
+        """Mark and index price now. Unsupported for spot."""
+        ...
+
+    async def fetch_mark_kdata(self, symbol: str, since: object = None, until: object = None) -> list[MarkPrice]:
+        """Mark and index price of the past, one row a minute (its close), oldest first. Unsupported for spot."""
+        ...
+
+    async def get_order_book(self, symbol: str, depth: int = 20) -> BookSnapshot:
+        """The book now, by REST."""
+        ...
+
+    def subscribe_kdata(self, symbols: Sequence[str], interval: Interval | str = "1m") -> AsyncIterator[Kline]:
+        """Klines as they form and close. Ends with Disconnected: CryptoStreamService is what reconnects."""
+        ...
+
+    def subscribe_trades(self, symbols: Sequence[str]) -> AsyncIterator[Trade]:
+        """Trades."""
+        ...
+
+    def subscribe_order_book(self, symbols: Sequence[str]) -> AsyncIterator[BookEvent]:
+        """Verified book events, as VenueStream says."""
+        ...
+
+    def routes(self, subscriptions: Iterable[Subscription]) -> list[tuple[Subscription, ...]]:
+        """The subscriptions, divided as the venue's sockets demand (market, host, streams a connection). Raises Unsupported."""
+        ...
+
+    async def open_stream(self, subscriptions: Sequence[Subscription]) -> VenueStream:
+        """One connection for one of the `routes`. Returns once connected and subscribed."""
+        ...
+
+    def trade_stream(self, symbol: str) -> TradeStream:
+        """Which of the two id spaces this connector's live trades of the instrument have: it alone feeds bars."""
+        ...
+
+    async def close(self) -> None:
+        """Release what it holds."""
+        ...
+
+
+# ── Stores, by noun ───────────────────────────────────────────────────────────────────────────────────────────────────
+# Writes are idempotent: the same rows twice leave the same rows once. They raise StoreUnavailable or StoreFull (nothing was
+# kept: try again) and ConstraintViolated (these rows are wrong; the message names the first).
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a write did: rows new, rows changed (the older version went to the revisions), rows that were known already."""
+
+    inserted: int
+    changed: int = 0
+    known: int = 0
+
+
+class InstrumentStore(Protocol):
+    """Instruments and assets, with their dated facts."""
+
+    async def load(self, exchange: str | None = None) -> Instruments:
+        """The table as of now, delisted ones included."""
+        ...
+
+    async def save(self, instruments: Iterable[Instrument], known_at_ns: int) -> Written:
+        """Create or update. What changed becomes a dated fact, valid from `known_at_ns`. An id is never reused."""
+        ...
+
+    async def delist(self, entity_id: str, at_ns: int) -> None:
+        """Mark as delisted from `at_ns`; rows stay. Raises NotFound."""
+        ...
+
+    async def facts(self, entity_id: str) -> list[tuple[str, str | None, int, int]]:
+        """(field, value, valid_from_ns, known_at_ns) of an instrument or asset, oldest first. Raises NotFound."""
+        ...
+
+    async def load_assets(self, exchange: str | None = None) -> list[CryptoAsset]:
+        """Assets with their newest facts, by id."""
+        ...
+
+    async def save_assets(self, assets: Iterable[CryptoAsset], known_at_ns: int, source: str) -> Written:
+        """Create or update; full_name, max_supply and market_cap become dated facts with their source."""
+        ...
+
+    async def search_assets(self, text: str, exchange: str | None = None, limit: int = 20) -> list[CryptoAsset]:
+        """By symbol or name, case folded, best match first."""
+        ...
+
+
+class KlineStore(Protocol):
+    """Klines of all intervals."""
+
+    async def upsert(self, klines: Sequence[Kline], known_at_ns: int) -> Written:
+        """Precedence venue > trades > derived (import ranks as venue, but never replaces it); a final row is not replaced by a forming one.
+        Every version that is replaced, or that differs and loses, is appended to the revisions."""
+        ...
+
+    async def read(
+        self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None, limit: int | None = None
+    ) -> list[Kline]:
+        """Oldest first. With `limit`: the first from `start_ns`, or, without a start, the newest before `end_ns`."""
+        ...
+
+    async def bounds(self, instrument: str, interval: Interval) -> tuple[int, int] | None:
+        """First and last open of the final rows, or None."""
+        ...
+
+    async def missing(self, instrument: str, interval: Interval, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+        """Holes among the final rows in [start_ns, end_ns): list of [open_ns, end_ns)."""
+        ...
+
+
+class TradeStore(Protocol):
+    """Trades, deduplicated by (instrument, stream, venue id)."""
+
+    async def append(self, trades: Sequence[Trade], known_at_ns: int) -> Written:
+        """Store; those known already are left as they are."""
+        ...
+
+    async def read(
+        self,
+        instrument: str,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        limit: int | None = None,
+        stream: TradeStream | None = None,
+    ) -> list[Trade]:
+        """By (event time, id), oldest first. With `limit`: the first from `start_ns`, or, without a start, the newest."""
+        ...
+
+    async def last(self, instrument: str, stream: TradeStream) -> Trade | None:
+        """The stored trade with the newest (event time, id)."""
+        ...
+
+
+class FactStore(Protocol):
+    """Funding, mark prices, book snapshots, gaps."""
+
+    async def save_funding(self, rows: Sequence[Funding], known_at_ns: int) -> Written: ...
+
+    async def read_funding(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[Funding]: ...
+
+    async def save_mark(self, rows: Sequence[MarkPrice], known_at_ns: int) -> Written: ...
+
+    async def read_mark(
+        self, instrument: str, start_ns: int | None = None, end_ns: int | None = None, limit: int | None = None
+    ) -> list[MarkPrice]: ...
+
+    async def save_book(self, book: BookSnapshot, known_at_ns: int) -> None: ...
+
+    async def read_books(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[BookSnapshot]: ...
+
+    async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
+        """A gap with the same instrument, channel, start and first id is one row: filling it updates `filled_from` and `end_ns`."""
+        ...
+
+    async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]: ...
+
+
+class Store(Protocol):
+    """The database: its nouns, and its life."""
+
+    instruments: InstrumentStore
+    klines: KlineStore
+    trades: TradeStore
+    facts: FactStore
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class BookView(Protocol):
+    """A live book as readers see it."""
+
+    instrument: str
+    is_valid: bool
+    last_id: int
+    event_ns: int
+    recv_ns: int
+
+    def top(self, depth: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """(bids, asks), best first, at most `depth` a side."""
+        ...
+
+
+class LiveState(Protocol):
+    """The newest of everything, for those who ask instead of listening. Bounded: the last 1,500 final klines of each instrument
+    and interval."""
+
+    def apply(self, event: Event) -> None:
+        """Take an event in."""
+        ...
+
+    def book(self, instrument: str) -> BookView | None: ...
+
+    def ticker(self, instrument: str) -> Ticker | None: ...
+
+    def last_trade(self, instrument: str) -> Trade | None: ...
+
+    def klines(self, instrument: str, interval: Interval, limit: int) -> list[Kline]:
+        """Newest `limit`, oldest first, the forming one last; only an unbroken run that ends now."""
+        ...
+
+    def forming(self, instrument: str, interval: Interval) -> Kline | None: ...
+
+
+# ── Feed ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# What happens when a reader's bound is reached: raise Overflow in the reader · hand the oldest to `spill` · drop the oldest and count ·
+# keep only the newest event per (type, instrument, interval).
+WhenFull = Literal["fail", "spill", "drop", "conflate"]
+
+
+class Reader(Protocol):
+    """One listener's own bounded queue."""
+
+    dropped: int
+
+    async def receive(self) -> list[Event]:
+        """All events that wait, at least one. Raises Overflow (rule `fail`)."""
+        ...
+
+    def pending(self) -> int:
+        """How many wait now."""
+        ...
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class Feed(Protocol):
+    """One event in, every reader out."""
+
+    def publish(self, event: Event) -> None:
+        """Hand to all readers. Never waits."""
+        ...
+
+    def subscribe(
+        self,
+        name: str,
+        *,
+        bound: int,
+        when_full: WhenFull,
+        kinds: tuple[type, ...] = (),
+        spill: Callable[[list[Event]], None] | None = None,
+    ) -> Reader:
+        """A new reader of the given event types (all when empty), from now on."""
+        ...
+
+
+class Spool(Protocol):
+    """A bounded queue of events in a file, that survives the process."""
+
+    def append(self, events: Sequence[Event]) -> int:
+        """Store what fits; returns how many did."""
+        ...
+
+    def take(self, most: int) -> list[Event]:
+        """The oldest up to `most`, without removing them."""
+        ...
+
+    def drop(self, count: int) -> None:
+        """Remove the oldest `count`: they are stored elsewhere now."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def close(self) -> None: ...
