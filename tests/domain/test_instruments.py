@@ -1,0 +1,200 @@
+"""Ids that never collide, and names read back through the table alone."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from zvt_crypto.domain.errors import AmbiguousSymbol, BadInput, UnknownExchange, UnknownSymbol
+from zvt_crypto.domain.instrument import (
+    CryptoFuture,
+    CryptoPair,
+    CryptoPerp,
+    Instruments,
+    TradingStatus,
+    asset_id,
+    assign_ids,
+    ccxt_symbol,
+    check_exchange,
+    kind_of,
+    short_symbol,
+)
+from zvt_crypto.domain.time import parse_time
+
+EXPIRY_NS = parse_time("2026-12-25T08:00:00Z")
+
+
+def pair(native: str, base: str, quote: str, exchange: str = "binance", status: TradingStatus = TradingStatus.ACTIVE) -> CryptoPair:
+    return CryptoPair(id="", exchange=exchange, native_symbol=native, base_asset=base, quote_asset=quote, status=status)
+
+
+def perp(native: str, base: str, quote: str, settle: str, exchange: str = "binance") -> CryptoPerp:
+    return CryptoPerp(
+        id="",
+        exchange=exchange,
+        native_symbol=native,
+        base_asset=base,
+        quote_asset=quote,
+        underlying_asset=base,
+        settlement_currency=settle,
+    )
+
+
+def future(native: str, base: str, quote: str, settle: str) -> CryptoFuture:
+    return CryptoFuture(
+        id="",
+        exchange="binance",
+        native_symbol=native,
+        base_asset=base,
+        quote_asset=quote,
+        underlying_asset=base,
+        settlement_currency=settle,
+        expiry_ns=EXPIRY_NS,
+    )
+
+
+def test_ids_follow_the_convention() -> None:
+    made = assign_ids(
+        [pair("BTCUSDT", "BTC", "USDT"), perp("BTCUSDT", "BTC", "USDT", "USDT"), future("BTCUSDT_261225", "BTC", "USDT", "USDT")],
+        Instruments(),
+    )
+    assert [i.id for i in made] == ["cryptopair_binance_btcusdt", "cryptoperp_binance_btcusdt", "cryptofuture_binance_btcusdt_261225"]
+    assert asset_id("binance", "BTC") == "crypto_binance_btc"
+
+
+def test_the_later_of_two_equal_letter_runs_carries_its_native_symbol() -> None:
+    made = assign_ids([pair("USDCUSDT", "USDC", "USDT"), pair("USD-CUSDT", "USD", "CUSDT")], Instruments())
+    assert [i.id for i in made] == ["cryptopair_binance_usdcusdt", "cryptopair_binance_usdcusdt_usd-cusdt"]
+    table = Instruments(made)
+    assert table.resolve("USDC/USDT", "binance").id == "cryptopair_binance_usdcusdt"
+    assert table.resolve("USD/CUSDT", "binance").id == "cryptopair_binance_usdcusdt_usd-cusdt"
+    with pytest.raises(AmbiguousSymbol, match="usdcusdt_usd-cusdt"):
+        table.resolve("usdcusdt", "binance", "pair")
+
+
+def test_a_third_claimant_gets_a_counter() -> None:
+    first = assign_ids([pair("X", "A", "BC"), pair("Y", "AB", "C")], Instruments())
+    again = assign_ids([pair("y", "ABC", "")], Instruments(first))
+    assert again[0].id == "cryptopair_binance_abc_y_2"
+
+
+def test_ids_do_not_change_when_the_venue_changes_its_order() -> None:
+    first = assign_ids([pair("ABCX", "A", "BCX"), pair("AB_CX", "AB", "CX")], Instruments())
+    second = assign_ids([pair("AB_CX", "AB", "CX"), pair("ABCX", "A", "BCX")], Instruments(first))
+    assert {i.native_symbol: i.id for i in first} == {i.native_symbol: i.id for i in second}
+
+
+def test_numbers_in_front_of_a_base_belong_to_it() -> None:
+    table = Instruments(assign_ids([pair("1000SATSUSDT", "1000SATS", "USDT"), pair("SATSUSDT", "SATS", "USDT")], Instruments()))
+    assert table.resolve("1000SATS/USDT", "binance").id == "cryptopair_binance_1000satsusdt"
+    assert table.resolve("sats-usdt", "binance").id == "cryptopair_binance_satsusdt"
+
+
+def test_inverse_and_linear_contracts_stand_side_by_side() -> None:
+    made = assign_ids(
+        [perp("BTCUSD_PERP", "BTC", "USD", "BTC"), perp("BTCUSDT", "BTC", "USDT", "USDT"), perp("BTCUSD", "BTC", "USD", "USD")],
+        Instruments(),
+    )
+    assert [i.id for i in made] == ["cryptoperp_binance_btcusd", "cryptoperp_binance_btcusdt", "cryptoperp_binance_btcusd_btcusd"]
+    assert [i.is_inverse for i in made if isinstance(i, CryptoPerp)] == [True, False, False]
+    table = Instruments(made)
+    assert table.resolve("BTC/USD:BTC", "binance").native_symbol == "BTCUSD_PERP"
+    assert table.resolve("BTC/USD:USD", "binance").native_symbol == "BTCUSD"
+
+
+@pytest.mark.parametrize("name", ["cryptopair_binance_btcusdt", "CRYPTOPAIR_BINANCE_BTCUSDT", "btcusdt", "BTCUSDT", "BTC/USDT", "BTC-USDT"])
+def test_a_pair_is_found_by_every_name(name: str) -> None:
+    table = Instruments(assign_ids([perp("BTCUSDT", "BTC", "USDT", "USDT"), pair("BTCUSDT", "BTC", "USDT")], Instruments()))
+    assert table.resolve(name, "binance").id == "cryptopair_binance_btcusdt"
+
+
+def test_a_perpetual_and_a_dated_contract_are_found_by_their_own_names() -> None:
+    table = Instruments(
+        assign_ids([perp("BTCUSDT", "BTC", "USDT", "USDT"), future("BTCUSDT_261225", "BTC", "USDT", "USDT")], Instruments())
+    )
+    assert table.resolve("BTC/USDT:USDT", "binance").id == "cryptoperp_binance_btcusdt"
+    assert table.resolve("BTC/USDT:USDT-261225", "binance").id == "cryptofuture_binance_btcusdt_261225"
+    assert table.resolve("btcusdt_261225", "binance").id == "cryptofuture_binance_btcusdt_261225"
+    assert table.resolve("btcusdt", "binance").id == "cryptoperp_binance_btcusdt"  # no pair is listed here
+
+
+def test_a_name_on_two_exchanges_needs_one_of_them() -> None:
+    table = Instruments(assign_ids([pair("BTCUSDT", "BTC", "USDT"), pair("BTCUSDT", "BTC", "USDT", "bybit")], Instruments()))
+    with pytest.raises(AmbiguousSymbol, match="cryptopair_binance_btcusdt, cryptopair_bybit_btcusdt"):
+        table.resolve("BTC/USDT")
+    assert table.resolve("BTC/USDT", "Bybit").id == "cryptopair_bybit_btcusdt"
+
+
+def test_an_unknown_symbol_is_named_with_its_neighbours() -> None:
+    table = Instruments(assign_ids([pair("BTCUSDT", "BTC", "USDT")], Instruments()))
+    with pytest.raises(UnknownSymbol, match="'BTCUSD'; did you mean cryptopair_binance_btcusdt"):
+        table.resolve("BTCUSD")
+    with pytest.raises(UnknownSymbol, match="''"):
+        table.resolve("")
+    with pytest.raises(UnknownSymbol):
+        table.resolve("x" * 10_000)
+    with pytest.raises(UnknownSymbol):
+        table.resolve("cryptopair_binance_btcusdt", "okx")
+
+
+def test_an_unknown_exchange_is_named() -> None:
+    with pytest.raises(UnknownExchange, match="'kraken': known are binance, bybit, okx, coinbase"):
+        Instruments().resolve("BTC/USDT", "kraken")
+    assert check_exchange("OKX") == "okx"
+
+
+def test_a_relisted_symbol_is_the_living_one() -> None:
+    old = assign_ids([pair("LUNAUSDT", "LUNA", "USDT", status=TradingStatus.DELISTED)], Instruments())
+    new = CryptoPair(
+        id="cryptopair_binance_lunausdt_2", exchange="binance", native_symbol="LUNAUSDT", base_asset="LUNA", quote_asset="USDT"
+    )
+    table = Instruments([*old, new])
+    assert table.resolve("LUNA/USDT", "binance").id == "cryptopair_binance_lunausdt_2"
+    found = table.find_native("binance", "pair", "LUNAUSDT")
+    assert found is not None
+    assert found.status is TradingStatus.ACTIVE
+
+
+def test_two_instruments_cannot_share_an_id() -> None:
+    one = assign_ids([pair("BTCUSDT", "BTC", "USDT")], Instruments())
+    with pytest.raises(BadInput, match="cryptopair_binance_btcusdt"):
+        Instruments([*one, *one])
+
+
+def test_symbol_mappings_are_a_read_only_view() -> None:
+    table = Instruments(
+        assign_ids(
+            [perp("BTCUSDT", "BTC", "USDT", "USDT"), pair("BTCUSDT", "BTC", "USDT"), pair("BTC-USDT", "BTC", "USDT", "okx")], Instruments()
+        )
+    )
+    assert table.symbol_mappings["binance"]["BTCUSDT"] == "btcusdt"
+    assert table.symbol_mappings["okx"]["BTC-USDT"] == "btcusdt"
+    with pytest.raises(TypeError):
+        table.symbol_mappings["binance"]["X"] = "y"  # type: ignore[index]
+
+
+def test_the_table_answers_by_id_and_exchange() -> None:
+    table = Instruments(assign_ids([pair("BTCUSDT", "BTC", "USDT"), pair("ETHUSDT", "ETH", "USDT")], Instruments()))
+    assert len(table) == 2
+    assert "cryptopair_binance_ethusdt" in table
+    assert table.natives("binance", "pair") == {"BTCUSDT": "cryptopair_binance_btcusdt", "ETHUSDT": "cryptopair_binance_ethusdt"}
+    assert [i.native_symbol for i in table.of_exchange("binance")] == ["BTCUSDT", "ETHUSDT"]
+    assert table.of_exchange("okx") == []
+    found = table.get("cryptopair_binance_ethusdt")
+    assert found is not None
+    assert (kind_of(found), short_symbol(found), ccxt_symbol(found)) == ("pair", "ethusdt", "ETH/USDT")
+    assert table.get("nothing") is None
+
+
+def test_precision_is_the_decimals_of_tick_and_lot() -> None:
+    btc = CryptoPair(
+        id="cryptopair_binance_btcusdt",
+        exchange="binance",
+        native_symbol="BTCUSDT",
+        base_asset="BTC",
+        quote_asset="USDT",
+        tick=Decimal("0.50"),
+        lot=Decimal("0.00001"),
+    )
+    assert (btc.price_precision, btc.quantity_precision) == (1, 5)
