@@ -1,0 +1,1 @@
+"""Where rows rest: PostgreSQL, live state in memory, files."""
