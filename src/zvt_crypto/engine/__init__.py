@@ -1,0 +1,1 @@
+"""Decisions: pure, synchronous, deterministic. No clock, socket, log, chance."""
