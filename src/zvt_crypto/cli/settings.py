@@ -1,0 +1,270 @@
+"""Settings: the only reader of the environment.
+
+Later wins: defaults, the TOML file, `ZVT_CRYPTO__SECTION__KEY`, options of the command line. An unknown key is an error that names
+it. Secrets stand here by reference (`env:NAME`, `file:/path` with mode 0600) and are read when they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+import platformdirs
+
+from zvt_crypto.domain.errors import BadConfig, shown
+
+PREFIX = "ZVT_CRYPTO__"
+CONFIG_VARIABLE = "ZVT_CRYPTO_CONFIG"
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; unknown keys are refused."""
+
+
+class Database(Section, frozen=True):
+    """Where rows live. Without a url, a PostgreSQL of our own runs in `dir`."""
+
+    url: str | None = None  # postgresql://user@host:5432/name, or a reference to one
+    password: str | None = None  # a reference: env:NAME or file:/path
+    dir: Path | None = None  # default: <data_dir>/postgres
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
+
+
+class Endpoint(Section, frozen=True):
+    """Where a server of ours listens. Port 0 takes any free one."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class Api(Endpoint, frozen=True):
+    """The REST API."""
+
+    port: Port = 8000
+
+
+class Ws(Endpoint, frozen=True):
+    """The WebSocket gateway."""
+
+    port: Port = 8001
+
+
+class Binance(Section, frozen=True):
+    """Binance. `rest` and `ws` point every market at one place, an emulator for example; empty means the real exchange."""
+
+    markets: tuple[Literal["spot", "usdm"], ...] = ("spot", "usdm")
+    rest: str | None = None
+    ws: str | None = None
+    trades: Literal["trade", "agg"] = "trade"  # which id space of spot trades is followed; USD-M has aggregate trades only
+
+
+class Ingest(Section, frozen=True):
+    """What is followed live."""
+
+    exchange: str = "binance"
+    symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
+    channels: tuple[Literal["trade", "kline", "depth", "ticker", "mark"], ...] = ("trade", "kline", "depth", "ticker", "mark")
+    spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
+
+
+class Log(Section, frozen=True):
+    """The log: one JSON object a line, UTC, to stderr or a file."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: Path | None = None
+
+
+class Settings(Section, frozen=True):
+    """All of them."""
+
+    data_dir: Path = msgspec.field(default_factory=lambda: Path(platformdirs.user_data_dir("zvt-crypto")))
+    database: Database = Database()
+    api: Api = Api()
+    ws: Ws = Ws()
+    binance: Binance = Binance()
+    ingest: Ingest = Ingest()
+    log: Log = Log()
+
+    @property
+    def postgres_dir(self) -> Path:
+        """The embedded server's folder."""
+        return self.database.dir or self.data_dir / "postgres"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Rows that wait for the database."""
+        return self.data_dir / "spool"
+
+
+def load_settings(
+    config: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Settings from the file, the environment and `overrides` (`{"api.port": 0}`; None leaves a key alone). Raises BadConfig."""
+    env = os.environ if environ is None else environ
+    values = _from_file(_config_path(config, env))
+    for dotted, value in _from_environment(env).items():
+        _put(values, dotted, value)
+    for dotted, value in (overrides or {}).items():
+        if value is not None:
+            _put(values, dotted, value)
+    try:
+        return msgspec.convert(values, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadConfig(_explained(str(error), values)) from None
+
+
+def database_url(settings: Settings, environ: Mapping[str, str] | None = None) -> str | None:
+    """The server's address with its secret filled in, or None for the embedded one. Raises BadConfig. Never log it."""
+    database = settings.database
+    if database.url is None:
+        return None
+    url = read_secret("database.url", database.url, environ) if is_reference(database.url) else database.url
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise BadConfig(f"database.url {shown(redacted_url(url))} is not a postgresql:// address")
+    if database.password is None:
+        return url
+    secret = read_secret("database.password", database.password, environ)
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")
+    user = place[0].partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(secret, safe='')}@{place[2]}"))
+
+
+def is_reference(text: str) -> bool:
+    """Whether it says where a secret is, instead of being one."""
+    return text.startswith(("env:", "file:"))
+
+
+def read_secret(name: str, reference: str, environ: Mapping[str, str] | None = None) -> str:
+    """What the reference of setting `name` points to. Raises BadConfig, which never shows the secret."""
+    kind, _, where = reference.partition(":")
+    if kind == "env":
+        found = (os.environ if environ is None else environ).get(where)
+        if not found:
+            raise BadConfig(f"{name}: the environment variable {shown(where)} is not set")
+        return found
+    if kind != "file":
+        raise BadConfig(f"{name} must be a reference, env:NAME or file:/path; it holds something else (not shown)")
+    path = Path(where).expanduser()
+    try:
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise BadConfig(f"{name}: {where} may be read by others (mode {mode:o}): chmod 600 {where}")
+        return path.read_text("utf-8").strip()
+    except OSError as error:
+        raise BadConfig(f"{name}: cannot read {where}: {error.strerror}") from None
+
+
+def redacted_url(url: str) -> str:
+    """The address without its password."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at or ":" not in user:
+        return url
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+
+
+def flat(settings: Settings, *, redact: bool = True) -> dict[str, object]:
+    """Dotted key → value, in order; passwords and literal secrets are shown as `***`."""
+    rows: dict[str, object] = {}
+
+    def walk(prefix: str, value: object) -> None:
+        if isinstance(value, msgspec.Struct):
+            for field in value.__struct_fields__:
+                walk(f"{prefix}.{field}" if prefix else field, getattr(value, field))
+            return
+        if redact and isinstance(value, str) and prefix == "database.url":
+            value = value if is_reference(value) else redacted_url(value)
+        if redact and isinstance(value, str) and prefix == "database.password" and not is_reference(value):
+            value = "***"
+        rows[prefix] = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+
+    walk("", settings)
+    return rows
+
+
+def _config_path(config: Path | None, env: Mapping[str, str]) -> Path | None:
+    if config is None and env.get(CONFIG_VARIABLE):
+        config = Path(env[CONFIG_VARIABLE])
+    if config is not None:
+        if not config.is_file():
+            raise BadConfig(f"settings file {config} does not exist")
+        return config
+    usual = Path(platformdirs.user_config_dir("zvt-crypto")) / "config.toml"
+    return usual if usual.is_file() else None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadConfig(f"settings file {path} is not TOML: {error}") from None
+    except OSError as error:
+        raise BadConfig(f"settings file {path} cannot be read: {error.strerror}") from None
+    database = values.get("database")
+    url = database.get("url") if isinstance(database, dict) else None
+    if isinstance(url, str) and redacted_url(url) != url:
+        raise BadConfig(
+            f"settings file {path}: database.url holds a password: put it elsewhere and set database.password to env:NAME or file:/path"
+        )
+    return values
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name != PREFIX:
+            dotted = ".".join(name.removeprefix(PREFIX).lower().split("__"))
+            kind = _type_of(dotted)
+            if kind is None:
+                raise BadConfig(f"unknown setting {name} in the environment; `zvt-crypto show-config` lists all")
+            found[dotted] = [part.strip() for part in env[name].split(",") if part.strip()] if _is_list(kind) else env[name]
+    return found
+
+
+def _type_of(dotted: str) -> object | None:
+    kind: object = Settings
+    for part in dotted.split("."):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return None
+        kind = typing.get_type_hints(kind).get(part)
+    return None if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
+
+
+def _is_list(kind: object) -> bool:
+    if isinstance(kind, types.UnionType):
+        return any(_is_list(part) for part in typing.get_args(kind))
+    return typing.get_origin(kind) is tuple
+
+
+def _put(values: dict[str, Any], dotted: str, value: object) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise BadConfig(f"setting {section} is a section, not {shown(inner)}")
+        values = inner
+    values[key] = value
+
+
+def _explained(message: str, values: Mapping[str, Any]) -> str:
+    """msgspec's words with the dotted key first, and the value, unless it may be a secret."""
+    what, _, where = message.partition(" - at `$.")
+    key = where.removesuffix("`")
+    if "unknown field" in what:
+        unknown = what.split("`")[1]
+        return f"unknown setting {f'{key}.{unknown}' if key else unknown}; `zvt-crypto show-config` lists all"
+    found: object = values
+    for part in key.split("[")[0].split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return f"setting {key}: {what[:1].lower() + what[1:]}" + (f", not {shown(found)}" if not key.startswith("database.") else "")
