@@ -34,7 +34,7 @@ class Database(Section, frozen=True):
 
     url: str | None = None  # postgresql://user@host:5432/name, or a reference to one
     password: str | None = None  # a reference: env:NAME or file:/path
-    dir: Path | None = None  # default: <data_dir>/postgres
+    dir: Path | None = None  # default: <data_dir>/database
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=200)] = 8
 
 
@@ -82,10 +82,15 @@ class Log(Section, frozen=True):
     file: Path | None = None
 
 
+def usual_data_dir() -> Path:
+    """The user's data folder; root's own is closed to the unprivileged user that PostgreSQL runs as, so root has another."""
+    return Path("/var/lib/zvt-crypto") if os.geteuid() == 0 else Path(platformdirs.user_data_dir("zvt-crypto"))
+
+
 class Settings(Section, frozen=True):
     """All of them."""
 
-    data_dir: Path = msgspec.field(default_factory=lambda: Path(platformdirs.user_data_dir("zvt-crypto")))
+    data_dir: Path = msgspec.field(default_factory=usual_data_dir)
     database: Database = Database()
     api: Api = Api()
     ws: Ws = Ws()
@@ -96,7 +101,7 @@ class Settings(Section, frozen=True):
     @property
     def postgres_dir(self) -> Path:
         """The embedded server's folder."""
-        return self.database.dir or self.data_dir / "postgres"
+        return self.database.dir or self.data_dir / "database"
 
     @property
     def spool_dir(self) -> Path:

@@ -1,0 +1,414 @@
+"""The command line `zvt-crypto`: what may be said, and nothing else; each command's work is a file in `commands/`."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zvt_crypto.cli import exits
+
+app = typer.Typer(
+    name="zvt-crypto",
+    help="Crypto market data you can trust, from the exchange's wire to your own API.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+db = typer.Typer(help="The database's schema: upgrade, downgrade, status.", no_args_is_help=True, rich_markup_mode=None)
+pairs = typer.Typer(help="Instruments: list, show, add, update, delist, sync.", no_args_is_help=True, rich_markup_mode=None)
+assets = typer.Typer(help="Assets: list, search, show, add, import.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(db, name="db")
+app.add_typer(pairs, name="pairs")
+app.add_typer(assets, name="assets")
+
+
+class Form(enum.StrEnum):
+    """How `kdata` writes its rows."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+class Emulation(enum.StrEnum):
+    """What the emulator plays."""
+
+    market = "market"
+    replay = "replay"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML). [default: the user's config.toml]")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded database and spool.")]
+Exchange = Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange id.")]
+Symbols = Annotated[str | None, typer.Option("--symbols", "-s", help="Symbols, separated by commas.")]
+Interval = Annotated[str, typer.Option("--interval", "-i", help="1m 5m 15m 30m 1h 4h 1d 1w 1M")]
+Start = Annotated[str | None, typer.Option("--start", help="From this time on: RFC 3339, a date, or an epoch number.")]
+End = Annotated[str | None, typer.Option("--end", help="Up to, and without, this time.")]
+ApiPort = Annotated[int | None, typer.Option("--api-port", help="REST port; 0 takes a free one. [default: 8000]")]
+WsPort = Annotated[int | None, typer.Option("--ws-port", help="WebSocket port; 0 takes a free one. [default: 8001]")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Crypto market data you can trust, from the exchange's wire to your own API."""
+    if version:
+        from zvt_crypto import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option("--seconds", envvar="DEMO_SECONDS", help="End by itself after so long.")] = None,
+    symbols: Symbols = None,
+    seed: Annotated[int, typer.Option(help="The synthetic market's seed.")] = 1,
+    api_port: ApiPort = None,
+    ws_port: WsPort = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """A whole exchange, database and platform on this machine, live in the terminal. Needs no network."""
+    from zvt_crypto.cli.commands.demo import run_demo
+
+    _end(
+        run_demo(
+            _settings(config, data_dir, {"api.port": api_port, "ws.port": ws_port}), seconds=seconds, symbols=_names(symbols), seed=seed
+        )
+    )
+
+
+@app.command()
+def up(
+    exchange: Exchange = None,
+    symbols: Symbols = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="End by itself after so long.")] = None,
+    api_port: ApiPort = None,
+    ws_port: WsPort = None,
+    view: Annotated[bool, typer.Option("--view/--no-view", help="The live view; otherwise a line every few seconds.")] = True,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Record an exchange live and serve it."""
+    from zvt_crypto.cli.commands.up import run_up
+
+    settings = _settings(
+        config,
+        data_dir,
+        {"api.port": api_port, "ws.port": ws_port, "ingest.exchange": exchange, "ingest.symbols": _names(symbols)},
+    )
+    _end(run_up(settings, seconds=seconds, view=view))
+
+
+@app.command()
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="Captures, in the order of their time.")],
+    speed: Annotated[float, typer.Option(help="1 is the recorded pace, 0 as fast as it is read.")] = 0.0,
+    symbols: Symbols = None,
+    serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the API meanwhile.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="From the first frame, also where an earlier replay stopped midway.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Play a capture through the emulator into the replay database; goes on where a replay was cut."""
+    from zvt_crypto.cli.commands.replay import run_replay
+
+    settings = _settings(config, data_dir, {})
+    _end(run_replay(settings, files, speed=speed, symbols=_names(symbols), serve=serve, again=again, as_json=as_json))
+
+
+@app.command()
+def backfill(
+    symbols: Symbols = None,
+    interval: Interval = "1m",
+    start: Start = None,
+    end: End = None,
+    exchange: Exchange = None,
+    what: Annotated[str, typer.Option(help="klines, trades, funding or mark.")] = "klines",
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Fetch history into the database; resumable: what is stored is not fetched again."""
+    from zvt_crypto.cli.commands.backfill import run_backfill
+
+    settings = _settings(config, data_dir, {"ingest.exchange": exchange, "ingest.symbols": _names(symbols)})
+    _end(run_backfill(settings, interval=interval, start=start, end=end, what=what, as_json=as_json))
+
+
+@app.command()
+def kdata(
+    symbol: Annotated[str, typer.Argument(help="Entity id, BTC/USDT, BTC-USDT, btcusdt or the exchange's own.")],
+    interval: Interval = "1m",
+    start: Start = None,
+    end: End = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=10_000_000, help="At most so many rows.")] = None,
+    form: Annotated[Form, typer.Option("--format", "-f", help="How to write them.")] = Form.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (needed for parquet).")] = None,
+    as_json: Json = False,
+    exchange: Exchange = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Query stored klines."""
+    from zvt_crypto.cli.commands.kdata import run_kdata
+
+    settings = _settings(config, data_dir, {})
+    chosen = "json" if as_json else form.value
+    _end(run_kdata(settings, symbol, interval, start=start, end=end, limit=limit, form=chosen, output=output, exchange=exchange))
+
+
+@app.command()
+def emulator(
+    mode: Annotated[Emulation, typer.Argument(help="market: a seeded synthetic one; replay: a capture.")] = Emulation.market,
+    files: Annotated[list[Path] | None, typer.Argument(help="Captures to replay.")] = None,
+    host: str = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
+    ws_port: Annotated[int, typer.Option(min=0, max=65535)] = 9001,
+    symbols: Symbols = None,
+    seed: int = 1,
+    rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
+    speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
+    position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
+) -> None:
+    """An exchange on this machine that speaks Binance's own REST and WebSocket protocol."""
+    from zvt_crypto.cli.commands.emulator import run_emulator
+
+    _end(
+        run_emulator(
+            mode.value, files or [], host=host, rest_port=rest_port, ws_port=ws_port,
+            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Leave the exchanges out.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Look at database, clock, disk, ports and exchanges; each line says ok, warn or fail, and what to do."""
+    from zvt_crypto.cli.commands.doctor import run_doctor
+
+    _end(run_doctor(_settings(config, data_dir, {}), offline=offline, as_json=as_json))
+
+
+@app.command("show-config")
+def show_config(
+    redact: Annotated[bool, typer.Option("--redact/--no-redact", help="Hide passwords.")] = True,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Every setting as it is now, and the variable that sets it."""
+    from zvt_crypto.cli.commands.show_config import run_show_config
+
+    _end(run_show_config(_settings(config, data_dir, {}), redact=redact, as_json=as_json))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from zvt_crypto import __version__
+
+    print(__version__)
+
+
+@db.command("upgrade")
+def db_upgrade(revision: str = "head", config: Config = None, data_dir: DataDir = None) -> None:
+    """Bring the schema up to a revision."""
+    from zvt_crypto.cli.commands.database import run_upgrade
+
+    _end(run_upgrade(_settings(config, data_dir, {}), revision))
+
+
+@db.command("downgrade")
+def db_downgrade(revision: str, config: Config = None, data_dir: DataDir = None) -> None:
+    """Take the schema down to a revision (`base` removes every table and its rows)."""
+    from zvt_crypto.cli.commands.database import run_downgrade
+
+    _end(run_downgrade(_settings(config, data_dir, {}), revision))
+
+
+@db.command("status")
+def db_status(as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Where the database is, its revision, and how many rows it holds."""
+    from zvt_crypto.cli.commands.database import run_status
+
+    _end(run_status(_settings(config, data_dir, {}), as_json=as_json))
+
+
+@pairs.command("list")
+def pairs_list(
+    exchange: Exchange = None,
+    kind: Annotated[str | None, typer.Option(help="pair, perp or future.")] = None,
+    status: Annotated[str | None, typer.Option(help="active, suspended, delisted, …")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Stored instruments."""
+    from zvt_crypto.cli.commands.entities import run_list_pairs
+
+    _end(run_list_pairs(_settings(config, data_dir, {}), exchange=exchange, kind=kind, status=status, as_json=as_json))
+
+
+@pairs.command("show")
+def pairs_show(symbol: str, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """One instrument, and every dated fact that is known of it."""
+    from zvt_crypto.cli.commands.entities import run_show_pair
+
+    _end(run_show_pair(_settings(config, data_dir, {}), symbol, exchange=exchange, as_json=as_json))
+
+
+@pairs.command("add")
+def pairs_add(
+    native_symbol: str,
+    exchange: Annotated[str, typer.Option("--exchange", "-e")],
+    base: Annotated[str, typer.Option(help="Base asset.")],
+    quote: Annotated[str, typer.Option(help="Quote asset.")],
+    perp: Annotated[bool, typer.Option("--perp", help="A perpetual, settled in --settle.")] = False,
+    settle: Annotated[str | None, typer.Option(help="Settlement currency. [default: the quote]")] = None,
+    tick: Annotated[str | None, typer.Option(help="Price step.")] = None,
+    lot: Annotated[str | None, typer.Option(help="Quantity step.")] = None,
+    minimum: Annotated[str | None, typer.Option("--min", help="Smallest quantity.")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Create an instrument by hand (`pairs sync` reads them from the exchange)."""
+    from zvt_crypto.cli.commands.entities import run_add_pair
+
+    facts = {"tick": tick, "lot": lot, "min_trade_amount": minimum}
+    _end(run_add_pair(_settings(config, data_dir, {}), native_symbol, exchange, base, quote, perp=perp, settle=settle, facts=facts))
+
+
+@pairs.command("update")
+def pairs_update(
+    symbol: str,
+    status: Annotated[str | None, typer.Option(help="active, suspended, …")] = None,
+    tick: str | None = None,
+    lot: str | None = None,
+    minimum: Annotated[str | None, typer.Option("--min")] = None,
+    exchange: Exchange = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Change an instrument; the old value stays as a dated fact."""
+    from zvt_crypto.cli.commands.entities import run_update_pair
+
+    facts = {"status": status, "tick": tick, "lot": lot, "min_trade_amount": minimum}
+    _end(run_update_pair(_settings(config, data_dir, {}), symbol, exchange=exchange, facts=facts))
+
+
+@pairs.command("delist")
+def pairs_delist(
+    symbol: str,
+    at: Annotated[str | None, typer.Option(help="Since when. [default: now]")] = None,
+    exchange: Exchange = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Mark an instrument as delisted; its rows stay."""
+    from zvt_crypto.cli.commands.entities import run_delist_pair
+
+    _end(run_delist_pair(_settings(config, data_dir, {}), symbol, at=at, exchange=exchange))
+
+
+@pairs.command("sync")
+def pairs_sync(exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Read all instruments from the exchange, and their assets with the shipped names and caps."""
+    from zvt_crypto.cli.commands.entities import run_sync
+
+    _end(run_sync(_settings(config, data_dir, {"ingest.exchange": exchange}), as_json=as_json))
+
+
+@assets.command("list")
+def assets_list(exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Stored assets."""
+    from zvt_crypto.cli.commands.entities import run_list_assets
+
+    _end(run_list_assets(_settings(config, data_dir, {}), exchange=exchange, as_json=as_json))
+
+
+@assets.command("search")
+def assets_search(text: str, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Assets by symbol or name; an exact one wins alone."""
+    from zvt_crypto.cli.commands.entities import run_search_assets
+
+    _end(run_search_assets(_settings(config, data_dir, {}), text, exchange=exchange, as_json=as_json))
+
+
+@assets.command("show")
+def assets_show(asset_id: str, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """One asset, and every dated fact that is known of it."""
+    from zvt_crypto.cli.commands.entities import run_show_asset
+
+    _end(run_show_asset(_settings(config, data_dir, {}), asset_id, as_json=as_json))
+
+
+@assets.command("add")
+def assets_add(
+    symbol: str,
+    exchange: Annotated[str, typer.Option("--exchange", "-e")],
+    source: Annotated[str, typer.Option(help="Who says so.")],
+    name: Annotated[str | None, typer.Option(help="Full name.")] = None,
+    max_supply: Annotated[str | None, typer.Option(help="Most units that can ever exist.")] = None,
+    market_cap: Annotated[str | None, typer.Option(help="Market value, USD.")] = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Create or update an asset; what changes becomes a dated fact with its source."""
+    from zvt_crypto.cli.commands.entities import run_add_asset
+
+    facts = {"full_name": name, "max_supply": max_supply, "market_cap": market_cap}
+    _end(run_add_asset(_settings(config, data_dir, {}), symbol, exchange, source, facts=facts))
+
+
+@assets.command("import")
+def assets_import(file: Path, exchange: Exchange = None, config: Config = None, data_dir: DataDir = None) -> None:
+    """Names and caps from a CSV of the shipped table's columns: symbol, full_name, max_supply, source, as_of."""
+    from zvt_crypto.cli.commands.entities import run_import_assets
+
+    _end(run_import_assets(_settings(config, data_dir, {"ingest.exchange": exchange}), file))
+
+
+def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, object]) -> Any:
+    from zvt_crypto.cli.settings import load_settings
+
+    return load_settings(config, overrides={"data_dir": data_dir, **overrides})
+
+
+def _names(symbols: str | None) -> tuple[str, ...] | None:
+    if symbols is None:
+        return None
+    return tuple(part.strip() for part in symbols.split(",") if part.strip())
+
+
+def _end(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    try:
+        app(prog_name="zvt-crypto")
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output left; nothing is wrong with us
+        sys.exit(exits.OK)
+    except Exception as error:  # noqa: BLE001 - the last place where an error can become a line and an exit status
+        sys.exit(exits.report(error, debug="--debug" in sys.argv))

@@ -1,0 +1,59 @@
+"""How commands print: a table for people, one JSON document (or lines of CSV) for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
+    """A table on stdout; plain aligned columns where stdout is no terminal."""
+    from rich.table import Table
+
+    console = stdout_console()
+    table = Table(title=title or None, box=None if not console.is_terminal else _box(), pad_edge=False, title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right" if all(_is_number(row.get(column)) for row in rows) else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console.print(table)
+
+
+def stdout_console() -> Console:
+    """rich's console; wide enough for every column where nobody looks."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=240)
+
+
+def _box() -> Any:
+    from rich import box
+
+    return box.SIMPLE_HEAD
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else "yes" if value is True else "no" if value is False else str(value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    try:
+        float(str(value))
+    except ValueError:
+        return value is None
+    return True
