@@ -121,7 +121,7 @@ def load_settings(
         if value is not None:
             _put(values, dotted, value)
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
         raise BadConfig(_explained(str(error), values)) from None
 
@@ -250,6 +250,12 @@ def _is_list(kind: object) -> bool:
     if isinstance(kind, types.UnionType):
         return any(_is_list(part) for part in typing.get_args(kind))
     return typing.get_origin(kind) is tuple
+
+
+def _from_text(kind: type, value: object) -> object:
+    if kind is not Path or not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"expected a path, got {shown(value)}")
+    return Path(value).expanduser()
 
 
 def _put(values: dict[str, Any], dotted: str, value: object) -> None:

@@ -1,0 +1,133 @@
+"""Settings: what wins, what is refused and named, and that secrets stay where they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zvt_crypto.cli.settings import database_url, flat, load_settings, read_secret, redacted_url
+from zvt_crypto.domain.errors import BadConfig
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "config.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_options_win_over_environment_over_file_over_defaults(config) -> None:
+    path = config('[api]\nport = 1001\nhost = "0.0.0.0"\n[ws]\nport = 1002\n[log]\nlevel = "error"\n')
+    settings = load_settings(path, {"ZVT_CRYPTO__API__PORT": "2001", "ZVT_CRYPTO__WS__PORT": "2002"}, {"api.port": 3001, "ws.port": None})
+    assert (settings.api.port, settings.ws.port, settings.log.level, settings.api.host) == (3001, 2002, "error", "0.0.0.0")
+    assert settings.database.pool_size == 8
+
+
+def test_lists_come_from_the_environment_with_commas() -> None:
+    settings = load_settings(environ={"ZVT_CRYPTO__INGEST__SYMBOLS": "BTCUSDT, ETHUSDT ,", "ZVT_CRYPTO__INGEST__CHANNELS": "trade"})
+    assert settings.ingest.symbols == ("BTCUSDT", "ETHUSDT")
+    assert settings.ingest.channels == ("trade",)
+
+
+def test_the_settings_file_may_be_named_by_a_variable(config) -> None:
+    assert load_settings(environ={"ZVT_CRYPTO_CONFIG": str(config("[api]\nport = 7\n"))}).api.port == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("ZVT_CRYPTO__API__PRT", "1", "ZVT_CRYPTO__API__PRT"),
+        ("ZVT_CRYPTO__NOTHING", "1", "ZVT_CRYPTO__NOTHING"),
+        ("ZVT_CRYPTO__API", "1", "ZVT_CRYPTO__API"),
+        ("ZVT_CRYPTO__API__PORT", "70000", "api.port.*'70000'"),
+        ("ZVT_CRYPTO__API__PORT", "eighty", "api.port.*'eighty'"),
+        ("ZVT_CRYPTO__LOG__LEVEL", "loud", "log.level.*'loud'"),
+        ("ZVT_CRYPTO__INGEST__CHANNELS", "trade,gossip", "ingest.channels.*gossip"),
+        ("ZVT_CRYPTO__DATABASE__POOL_SIZE", "0", "database.pool_size"),
+    ],
+)
+def test_a_wrong_variable_is_refused_by_name_and_value(name: str, value: str, named: str) -> None:
+    with pytest.raises(BadConfig, match=named):
+        load_settings(environ={name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[api]\nprt = 1\n", "api.prt"),
+        ("color = 1\n", "unknown setting color"),
+        ("[api]\nport = -1\n", "api.port"),
+        ("api = 3\n", "setting api"),
+        ("[api\n", "is not TOML"),
+        ('[database]\nurl = "postgresql://me:hunter2@db/x"\n', "database.url holds a password"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_key(config, text: str, named: str) -> None:
+    with pytest.raises(BadConfig, match=named) as caught:
+        load_settings(config(text), {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="does not exist"):
+        load_settings(tmp_path / "none.toml", {})
+
+
+def test_a_section_cannot_be_filled_through_a_value(config) -> None:
+    with pytest.raises(BadConfig, match="setting api is a section"):
+        load_settings(config("api = 3\n"), {"ZVT_CRYPTO__API__PORT": "1"})
+
+
+def test_the_database_url_takes_its_password_from_a_file_that_only_we_can_read(tmp_path: Path) -> None:
+    secret = tmp_path / "pw"
+    secret.write_text("p@ss/word\n")
+    secret.chmod(0o600)
+    settings = load_settings(environ={}, overrides={"database.url": "postgresql://me@db:5432/x", "database.password": f"file:{secret}"})
+    assert database_url(settings, {}) == "postgresql://me:p%40ss%2Fword@db:5432/x"
+    secret.chmod(0o640)
+    with pytest.raises(BadConfig, match="mode 640") as caught:
+        database_url(settings, {})
+    assert "p@ss" not in str(caught.value)
+
+
+def test_the_whole_url_may_be_a_reference() -> None:
+    settings = load_settings(environ={}, overrides={"database.url": "env:DB"})
+    assert database_url(settings, {"DB": "postgresql://me:pw@db/x"}) == "postgresql://me:pw@db/x"
+    with pytest.raises(BadConfig, match="'DB' is not set"):
+        database_url(settings, {})
+
+
+def test_without_a_url_the_database_is_our_own(tmp_path: Path) -> None:
+    settings = load_settings(environ={}, overrides={"data_dir": tmp_path})
+    assert database_url(settings) is None
+    assert settings.postgres_dir == tmp_path / "database"
+    assert load_settings(environ={"ZVT_CRYPTO__DATABASE__DIR": "/elsewhere"}).postgres_dir == Path("/elsewhere")
+
+
+def test_another_database_than_postgresql_is_refused_without_its_password() -> None:
+    settings = load_settings(environ={}, overrides={"database.url": "mysql://me:hunter2@db/x"})
+    with pytest.raises(BadConfig, match="mysql") as caught:
+        database_url(settings, {})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_secret_that_stands_where_a_reference_should_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(BadConfig, match="must be a reference") as caught:
+        read_secret("database.password", "hunter2", {})
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(BadConfig, match="cannot read"):
+        read_secret("database.password", f"file:{tmp_path / 'none'}", {})
+
+
+def test_what_is_shown_hides_passwords_unless_asked() -> None:
+    settings = load_settings(
+        environ={"ZVT_CRYPTO__DATABASE__URL": "postgresql://me:hunter2@db/x", "ZVT_CRYPTO__DATABASE__PASSWORD": "hunter3"}
+    )
+    assert "hunter" not in str(flat(settings))
+    assert flat(settings)["database.url"] == "postgresql://me:***@db/x"
+    assert flat(settings, redact=False)["database.url"] == "postgresql://me:hunter2@db/x"
+    assert redacted_url("postgresql://db/x") == "postgresql://db/x"
