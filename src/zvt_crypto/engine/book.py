@@ -6,7 +6,7 @@ a `Book` can follow blindly. What "continues" means is the venue's word, given a
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import deque
 from itertools import islice
 from typing import Literal, Protocol
@@ -17,14 +17,12 @@ from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Level
 # apply: it continues · ignore: the book has it already · gap: something between is missing · refetch: the snapshot is too old.
 Verdict = Literal["apply", "ignore", "gap", "refetch"]
 
-# The widest book seen is Coinbase's whole BTC-USD, 46,010 levels on both sides together. Beyond the bound a side forgets its
-# farthest levels: they are then unknown, as the levels beyond a venue's own snapshot depth are.
+# The widest book seen is Coinbase's whole BTC-USD, 46,010 levels on both sides together. A side that grows beyond the bound
+# forgets its farthest quarter: those levels are then unknown, as the levels beyond a venue's own snapshot depth are.
 MAX_LEVELS = 100_000
 # How many levels next to the best are kept in order: most news is there, and few readers ask for more. 256 of 64 to 1,024 was the
-# fastest on recorded BTCUSDT; between the two borders nothing is rebuilt.
-_NEAR, _NEAR_LEAST, _NEAR_MOST = 256, 16, 512
-# Emptied levels that may gather, besides as many as there are full ones, before they are swept out.
-_SLACK = 1_000
+# fastest on recorded BTCUSDT; between the two borders nothing is sorted anew.
+_NEAR, _NEAR_LEAST, _NEAR_MOST = 256, 32, 512
 _INFINITY = float("inf")
 
 
@@ -44,11 +42,10 @@ class _Side:
     """The levels of one side.
 
     `sizes` is price → size of all of them. `near` holds the prices of the best, times `sign`, ascending, so that the best is the last
-    on both sides and news next to it moves little memory; levels at or beyond `far` are in `sizes` alone. An emptied level keeps its
-    place (most come back) until it is the best one or the side is rebuilt.
+    on both sides and news next to it moves little memory; prices below `far` are in `sizes` alone.
     """
 
-    __slots__ = ("far", "max_levels", "near", "rebuild_at", "sign", "sizes")
+    __slots__ = ("far", "max_levels", "near", "sign", "sizes")
 
     def __init__(self, sign: float, max_levels: int) -> None:
         self.sign = sign
@@ -60,21 +57,34 @@ class _Side:
         self.sizes: dict[float, float] = {}
         self.near: list[float] = []
         self.far = -_INFINITY
-        self.rebuild_at = _SLACK
+
+    def load(self, levels: list[Level]) -> bool:
+        """Replace everything. False as for `update`."""
+        self.sizes = {price: size for price, size in levels if size > 0 and 0 < price < _INFINITY}
+        self._narrow(self._ordered())
+        self._balance()
+        return all(0 < price < _INFINITY for price, _ in levels)
 
     def update(self, levels: list[Level]) -> bool:
-        """Take new sizes in. False when a price is not a positive finite number; such a level is left out."""
-        sizes = self.sizes
-        before = len(sizes)
-        sizes.update(levels)
-        fresh = len(sizes) - before
-        # A dict keeps insertion order: the prices that were not known are the last ones.
-        sound = self._add(list(islice(reversed(sizes.items()), fresh))) if fresh else True
-        near, sign = self.near, self.sign
-        # Drop what is emptied above the best. `> 0` is false for negatives and NaN too, so they are never served.
-        while near and not sizes[price := near[-1] * sign] > 0:
-            near.pop()
-            del sizes[price]
+        """Take new sizes in. False when a price is not a positive finite number; such a level is left out.
+
+        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
+        """
+        sizes, near, sign, far = self.sizes, self.near, self.sign, self.far
+        sound = True
+        for price, size in levels:
+            if size > 0:
+                if price not in sizes:
+                    if not 0 < price < _INFINITY:
+                        sound = False
+                        continue
+                    if price * sign >= far:
+                        insort(near, price * sign)
+                sizes[price] = size
+            elif price in sizes:
+                del sizes[price]
+                if price * sign >= far:
+                    del near[bisect_left(near, price * sign)]
         self._balance()
         return sound
 
@@ -87,45 +97,28 @@ class _Side:
 
     def top(self, depth: int) -> list[Level]:
         """At most `depth` levels, best first."""
-        made = self._full(self.near, depth)
-        return made if len(made) == depth or len(self.near) == len(self.sizes) else self._full(self._ordered(), depth)
-
-    def _add(self, levels: list[Level]) -> bool:
-        sizes, near, sign, far = self.sizes, self.near, self.sign, self.far
-        sound = True
-        for price, size in levels:
-            if not 0 < price < _INFINITY:
-                sound = False
-                del sizes[price]
-            elif not size > 0:
-                del sizes[price]  # the removal of a level that we do not hold: normal
-            elif price * sign > far:
-                insort(near, price * sign)
-        return sound
+        keys = self.near if depth <= len(self.near) else self._ordered()
+        prices = (key * self.sign for key in islice(reversed(keys), max(0, depth)))
+        return [(price, self.sizes[price]) for price in prices]
 
     def _balance(self) -> None:
-        """Keep `near` between its borders, and `sizes` below its own."""
-        near = self.near
-        if len(near) > _NEAR_MOST:
-            del near[:-_NEAR]
-            self.far = near[0]
-        elif len(near) < min(_NEAR_LEAST, len(self.sizes)) or len(self.sizes) > self.rebuild_at:
-            self._rebuild()
+        """Keep `near` between its borders and `sizes` below its bound."""
+        near, sizes = self.near, self.sizes
+        if len(sizes) > self.max_levels:
+            kept = self._ordered()[-(self.max_levels * 3 // 4) :]
+            self.sizes = {key * self.sign: sizes[key * self.sign] for key in kept}
+            self._narrow(kept)
+        elif len(near) > _NEAR_MOST:
+            self._narrow(near)
+        elif len(near) < _NEAR_LEAST and len(near) < len(sizes):
+            self._narrow(self._ordered())
 
-    def _rebuild(self) -> None:
-        ordered = self._ordered()[-self.max_levels :]
-        self.sizes = {key * self.sign: self.sizes[key * self.sign] for key in ordered}
-        self.near = ordered[-_NEAR:]
-        self.far = self.near[0] if len(ordered) > _NEAR else -_INFINITY
-        self.rebuild_at = min(2 * len(ordered), self.max_levels) + _SLACK
+    def _narrow(self, keys: list[float]) -> None:
+        self.near = keys[-_NEAR:]
+        self.far = self.near[0] if len(self.near) < len(self.sizes) else -_INFINITY
 
     def _ordered(self) -> list[float]:
-        return sorted(price * self.sign for price, size in self.sizes.items() if size > 0)
-
-    def _full(self, keys: list[float], depth: int) -> list[Level]:
-        sizes, sign = self.sizes, self.sign
-        levels = ((price, sizes[price]) for price in (key * sign for key in reversed(keys)))
-        return list(islice((level for level in levels if level[1] > 0), max(0, depth)))
+        return sorted(price * self.sign for price in self.sizes)
 
 
 class Book:
@@ -149,15 +142,15 @@ class Book:
 
     def load(self, snapshot: BookSnapshot) -> None:
         """Replace everything."""
-        self._bids.clear()
-        self._asks.clear()
         self.is_valid, self.stale_reason = True, None
-        self._take(snapshot)
+        sound = self._bids.load(snapshot.bids)
+        self._take(snapshot, self._asks.load(snapshot.asks) and sound)
 
     def apply(self, delta: BookDelta) -> None:
         """Set the sizes that `delta` names. Does nothing while the book is not valid."""
         if self.is_valid:
-            self._take(delta)
+            sound = self._bids.update(delta.bids)
+            self._take(delta, self._asks.update(delta.asks) and sound)
 
     def mark_stale(self, reason: str, event_ns: int) -> None:
         """Not valid from now on, until the next `load`."""
@@ -183,15 +176,13 @@ class Book:
         """(bids, asks), best first, at most `depth` a side; both empty while not valid."""
         return self._bids.top(depth), self._asks.top(depth)
 
-    def _take(self, news: BookSnapshot | BookDelta) -> None:
-        bids, asks = self._bids, self._asks
-        sound = bids.update(news.bids)
-        sound = asks.update(news.asks) and sound
+    def _take(self, news: BookSnapshot | BookDelta, sound: bool) -> None:
         self.last_id, self.event_ns, self.recv_ns = news.last_id, news.event_ns, news.recv_ns
+        bids, asks = self._bids.near, self._asks.near
         if not sound:
             self.mark_stale(f"update {news.last_id} holds a price that is none", news.event_ns)
-        elif bids.near and asks.near and bids.near[-1] >= -asks.near[-1]:
-            self.mark_stale(f"crossed at update {news.last_id}: bid {bids.near[-1]} at or above ask {-asks.near[-1]}", news.event_ns)
+        elif bids and asks and bids[-1] >= -asks[-1]:
+            self.mark_stale(f"crossed at update {news.last_id}: bid {bids[-1]} at or above ask {-asks[-1]}", news.event_ns)
 
 
 class BookSync:
