@@ -1,0 +1,158 @@
+"""`pairs` and `assets`: the functions of `cli/entities.py`, printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from zvt_crypto.cli import entities, exits
+from zvt_crypto.cli.out import print_json, print_table
+from zvt_crypto.cli.settings import Settings
+from zvt_crypto.domain.errors import BadInput, shown
+from zvt_crypto.domain.instrument import PRECEDENCE, CryptoAsset, TradingStatus, kind_of
+
+PAIR_COLUMNS = ["id", "native_symbol", "base_asset", "quote_asset", "status", "tick", "lot", "min_trade_amount"]
+ASSET_COLUMNS = ["id", "symbol", "full_name", "max_supply", "market_cap"]
+FACT_COLUMNS = ["field", "value", "valid_from", "known_at"]
+
+
+def run_list_pairs(settings: Settings, *, exchange: str | None, kind: str | None, status: str | None, as_json: bool) -> int:
+    """Print stored instruments."""
+    _one_of("kind", kind, PRECEDENCE)
+    _one_of("status", status, tuple(TradingStatus))
+    found = [
+        entities.describe(i)
+        for i in entities.get_instruments(exchange, settings=settings)
+        if (kind is None or kind_of(i) == kind) and (status is None or i.status == status)
+    ]
+    if as_json:
+        print_json({"pairs": found, "count": len(found)})
+    else:
+        print_table(found, PAIR_COLUMNS)
+    return exits.OK
+
+
+def run_show_pair(settings: Settings, symbol: str, *, exchange: str | None, as_json: bool) -> int:
+    """Print one instrument and its facts."""
+    instrument = entities.get_instrument(symbol, exchange, settings=settings)
+    return _show(entities.describe(instrument), entities.get_facts(instrument.id, settings=settings), as_json)
+
+
+def run_add_pair(
+    settings: Settings,
+    native_symbol: str,
+    exchange: str,
+    base: str,
+    quote: str,
+    *,
+    perp: bool,
+    settle: str | None,
+    facts: Mapping[str, str | None],
+) -> int:
+    """Create an instrument."""
+    listing = entities.make_listing(native_symbol, exchange, base, quote, perp=perp, settle=settle, steps=facts)
+    print(entities.add_instrument(listing, settings=settings).id)
+    return exits.OK
+
+
+def run_update_pair(settings: Settings, symbol: str, *, exchange: str | None, facts: Mapping[str, str | None]) -> int:
+    """Change an instrument."""
+    changes = {field: value for field, value in facts.items() if value is not None}
+    print(entities.update_instrument(symbol, exchange, settings=settings, **changes).id)
+    return exits.OK
+
+
+def run_delist_pair(settings: Settings, symbol: str, *, at: str | None, exchange: str | None) -> int:
+    """Delist an instrument."""
+    print(entities.delist_instrument(symbol, exchange, at=at, settings=settings))
+    return exits.OK
+
+
+def run_sync(settings: Settings, *, as_json: bool) -> int:
+    """Read the exchange's instruments into the database."""
+    from zvt_crypto.cli.data import sync_instruments
+
+    assets, instruments = sync_instruments(settings=settings)
+    if as_json:
+        print_json({"assets": assets, "instruments": instruments})
+    else:
+        for noun, did in (("instruments", instruments), ("assets", assets)):
+            print(f"{noun}: {did.inserted} new, {did.changed} changed, {did.known} known")
+    return exits.OK
+
+
+def run_list_assets(settings: Settings, *, exchange: str | None, as_json: bool) -> int:
+    """Print stored assets."""
+    return _print_assets(entities.get_assets(exchange, settings=settings), "assets", as_json)
+
+
+def run_search_assets(settings: Settings, text: str, *, exchange: str | None, as_json: bool) -> int:
+    """Print the assets that answer to a text."""
+    return _print_assets(entities.search_assets(text, exchange, settings=settings), "results", as_json)
+
+
+def run_show_asset(settings: Settings, asset_id: str, *, as_json: bool) -> int:
+    """Print one asset and its facts."""
+    asset = entities.get_asset(asset_id, settings=settings)
+    return _show(entities.describe(asset), entities.get_facts(asset.id, settings=settings), as_json)
+
+
+def run_add_asset(settings: Settings, symbol: str, exchange: str, source: str, *, facts: Mapping[str, str | None]) -> int:
+    """Create or update an asset."""
+    made = entities.save_asset(
+        symbol,
+        exchange,
+        source=source,
+        full_name=facts["full_name"],
+        max_supply=_amount("max supply", facts["max_supply"]),
+        market_cap=_amount("market cap", facts["market_cap"]),
+        settings=settings,
+    )
+    print(made.id)
+    return exits.OK
+
+
+def run_import_assets(settings: Settings, file: Path) -> int:
+    """Import a table of names and caps."""
+    if not file.is_file():
+        raise BadInput(f"file {shown(str(file))} does not exist")
+    did = entities.import_assets(file, settings.ingest.exchange, settings=settings)
+    print(f"assets: {did.inserted} new, {did.changed} changed, {did.known} known")
+    return exits.OK
+
+
+def _show(row: Mapping[str, object], facts: list[dict[str, str | None]], as_json: bool) -> int:
+    if as_json:
+        print_json({**row, "facts": facts})
+        return exits.OK
+    print_table([{"field": key, "value": value} for key, value in row.items()], ["field", "value"])
+    print()
+    print_table(facts, FACT_COLUMNS, title="facts")
+    return exits.OK
+
+
+def _print_assets(found: list[CryptoAsset], key: str, as_json: bool) -> int:
+    rows = [entities.describe(asset) for asset in found]
+    if as_json:
+        print_json({key: rows, "count": len(rows)})
+    else:
+        print_table(rows, ASSET_COLUMNS)
+    return exits.OK
+
+
+def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise BadInput(f"{name} {shown(value)} is none of {', '.join(known)}")
+
+
+def _amount(name: str, text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        raise BadInput(f"{name} {shown(text)} is not a number") from None
+    if not value.is_finite() or value <= 0:
+        raise BadInput(f"{name} {shown(text)} is not a positive amount")
+    return value

@@ -1,0 +1,263 @@
+"""Instruments and assets through Python: created, read, updated, delisted. The command line calls the same functions.
+
+All are synchronous and open the database of the settings for themselves; they work in a notebook, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.run import run
+from zvt_crypto.cli.settings import Settings, load_settings
+from zvt_crypto.domain.errors import BadInput, NotFound, shown
+from zvt_crypto.domain.instrument import (
+    CryptoAsset,
+    CryptoPair,
+    CryptoPerp,
+    Instrument,
+    Instruments,
+    TradingStatus,
+    asset_id,
+    assign_ids,
+    check_exchange,
+    kind_of,
+)
+from zvt_crypto.domain.money import parse_step
+from zvt_crypto.domain.time import parse_time, to_rfc3339
+
+if TYPE_CHECKING:
+    from zvt_crypto.ports import Store, Written
+
+STEPS = ("tick", "lot", "min_trade_amount", "min_notional")
+
+
+def get_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> Instruments:
+    """The stored table, delisted ones included."""
+
+    async def read(store: Store) -> Instruments:
+        return await store.instruments.load(check_exchange(exchange) if exchange else None)
+
+    return _with_store(settings, read)
+
+
+def get_instrument(symbol: str, exchange: str | None = None, *, settings: Settings | None = None) -> Instrument:
+    """One instrument by any name. Raises UnknownSymbol, AmbiguousSymbol."""
+    return get_instruments(exchange, settings=settings).resolve(symbol, exchange)
+
+
+def add_instrument(listing: Instrument, *, settings: Settings | None = None) -> Instrument:
+    """Store a new instrument; its id is given by the rule (the `id` of the listing does not count). Raises BadInput when it is known."""
+
+    async def write(store: Store) -> Instrument:
+        known = await store.instruments.load()
+        (made,) = assign_ids([listing], known)
+        if made.id in known:
+            raise BadInput(f"{made.id} is known already: update it instead")
+        await _save_assets_of(store, made)
+        await store.instruments.save([made], _now_ns())
+        return made
+
+    check_exchange(listing.exchange)
+    return _with_store(settings, write)
+
+
+def update_instrument(symbol: str, exchange: str | None = None, *, settings: Settings | None = None, **changes: object) -> Instrument:
+    """Change fields of a stored instrument (`status`, `tick`, `lot`, `min_trade_amount`, …); the old values stay as dated facts.
+
+    Raises UnknownSymbol, and BadInput for a field that is none, or that names the instrument.
+    """
+
+    async def write(store: Store) -> Instrument:
+        before = (await store.instruments.load()).resolve(symbol, exchange)
+        after = _changed(before, changes)
+        await store.instruments.save([after], _now_ns())
+        return after
+
+    return _with_store(settings, write)
+
+
+def delist_instrument(symbol: str, exchange: str | None = None, *, at: object = None, settings: Settings | None = None) -> str:
+    """Mark as delisted from `at` (now when None); its rows stay. Returns the entity id."""
+
+    async def write(store: Store) -> str:
+        entity_id = (await store.instruments.load()).resolve(symbol, exchange).id
+        await store.instruments.delist(entity_id, _now_ns() if at is None else parse_time(at))
+        return entity_id
+
+    return _with_store(settings, write)
+
+
+def get_facts(entity_id: str, *, settings: Settings | None = None) -> list[dict[str, str | None]]:
+    """Every dated fact of an instrument or asset, oldest first. Raises NotFound."""
+
+    async def read(store: Store) -> list[dict[str, str | None]]:
+        rows = await store.instruments.facts(entity_id)
+        return [{"field": f, "value": v, "valid_from": to_rfc3339(start), "known_at": to_rfc3339(known)} for f, v, start, known in rows]
+
+    return _with_store(settings, read)
+
+
+def get_assets(exchange: str | None = None, *, settings: Settings | None = None) -> list[CryptoAsset]:
+    """Stored assets with their newest facts."""
+
+    async def read(store: Store) -> list[CryptoAsset]:
+        return await store.instruments.load_assets(check_exchange(exchange) if exchange else None)
+
+    return _with_store(settings, read)
+
+
+def search_assets(text: str, exchange: str | None = None, *, limit: int = 20, settings: Settings | None = None) -> list[CryptoAsset]:
+    """Assets by symbol or name; an exact one wins alone."""
+
+    async def read(store: Store) -> list[CryptoAsset]:
+        return await store.instruments.search_assets(text, check_exchange(exchange) if exchange else None, limit)
+
+    return _with_store(settings, read)
+
+
+def get_asset(entity_id: str, *, settings: Settings | None = None) -> CryptoAsset:
+    """One asset by its id. Raises NotFound."""
+    for asset in get_assets(settings=settings):
+        if asset.id == entity_id.lower():
+            return asset
+    raise NotFound(f"no asset has the id {shown(entity_id)}")
+
+
+def save_asset(
+    symbol: str,
+    exchange: str,
+    *,
+    source: str,
+    full_name: str | None = None,
+    max_supply: Decimal | None = None,
+    market_cap: Decimal | None = None,
+    settings: Settings | None = None,
+) -> CryptoAsset:
+    """Create an asset, or update what is given of a stored one; each change is a dated fact with its `source`."""
+    given = {"full_name": full_name, "max_supply": max_supply, "market_cap": market_cap}
+
+    async def write(store: Store) -> CryptoAsset:
+        name = asset_id(check_exchange(exchange), symbol)
+        known = {a.id: a for a in await store.instruments.load_assets(exchange.lower())}
+        before = known.get(name) or CryptoAsset(id=name, exchange=exchange.lower(), symbol=symbol.upper())
+        after = msgspec.structs.replace(before, **{key: value for key, value in given.items() if value is not None})
+        await store.instruments.save_assets([after], _now_ns(), source)
+        return after
+
+    if not source.strip():
+        raise BadInput("an asset's facts need a source")
+    return _with_store(settings, write)
+
+
+def import_assets(file: Path, exchange: str, *, settings: Settings | None = None) -> Written:
+    """Names and caps from a CSV of the shipped table's columns, for the assets that the exchange lists."""
+    from zvt_crypto.stores.assets import assets_of, load_facts
+
+    facts = load_facts(file)
+
+    async def write(store: Store) -> Written:
+        listed = assets_of(check_exchange(exchange), await store.instruments.load(exchange.lower()), facts)
+        return await store.instruments.save_assets([a for a in listed if a.symbol in facts], _now_ns(), f"import {file.name}")
+
+    return _with_store(settings, write)
+
+
+async def store_listings(store: Store, exchange: str, instruments: Sequence[Instrument], now_ns: int) -> tuple[Written, Written]:
+    """Keep what an exchange lists: its assets, with the shipped names and caps, then the instruments. (assets, instruments)"""
+    from zvt_crypto.stores.assets import assets_of, load_facts
+
+    known = {a.id: a for a in await store.instruments.load_assets(exchange)}
+    listed = [_merged(known.get(a.id), a) for a in assets_of(exchange, instruments, load_facts())]
+    assets = await store.instruments.save_assets(listed, now_ns, "shipped asset table")
+    return assets, await store.instruments.save(instruments, now_ns)
+
+
+def _merged(known: CryptoAsset | None, listed: CryptoAsset) -> CryptoAsset:
+    """What somebody stored by hand stands; the shipped table only fills what is unknown."""
+    if known is None:
+        return listed
+    return msgspec.structs.replace(known, full_name=known.full_name or listed.full_name, max_supply=known.max_supply or listed.max_supply)
+
+
+def describe(entity: Instrument | CryptoAsset) -> dict[str, Any]:
+    """An entity as JSON and tables show it: decimals as text, times as RFC 3339."""
+    row: dict[str, Any] = {"id": entity.id, "kind": "asset" if isinstance(entity, CryptoAsset) else kind_of(entity)}
+    for field in entity.__struct_fields__:
+        value = getattr(entity, field)
+        if field.endswith("_ns"):
+            row[field.removesuffix("_ns")] = to_rfc3339(value) if value is not None else None
+        elif field != "id":
+            row[field] = format(value, "f") if isinstance(value, Decimal) else value
+    if not isinstance(entity, CryptoAsset):
+        row |= {"price_precision": entity.price_precision, "quantity_precision": entity.quantity_precision}
+    return row
+
+
+def make_listing(
+    native_symbol: str, exchange: str, base: str, quote: str, *, perp: bool, settle: str | None, steps: Mapping[str, str | None]
+) -> Instrument:
+    """A pair or perpetual from words, its id still to be given. Raises BadInput, naming the value."""
+    for name, value in (("native symbol", native_symbol), ("base", base), ("quote", quote)):
+        if not value or not value.isprintable() or len(value) > 64 or " " in value:
+            raise BadInput(f"{name} {shown(value)} is not a symbol")
+    facts: dict[str, Any] = {
+        "id": "",
+        "exchange": check_exchange(exchange),
+        "native_symbol": native_symbol,
+        "base_asset": base.upper(),
+        "quote_asset": quote.upper(),
+        **{name: parse_step(text, name) for name, text in steps.items() if text is not None},
+    }
+    if not perp:
+        return CryptoPair(**facts)
+    return CryptoPerp(**facts, underlying_asset=base.upper(), settlement_currency=(settle or quote).upper())
+
+
+def _changed(before: Instrument, changes: Mapping[str, object]) -> Instrument:
+    fixed = {"id", "exchange", "native_symbol", "base_asset", "quote_asset", "underlying_asset", "settlement_currency"}
+    values: dict[str, Any] = {}
+    for field, value in changes.items():
+        if field not in before.__struct_fields__ or field in fixed:
+            raise BadInput(f"{shown(field)} is no field of {before.id} that can change")
+        values[field] = _status(value) if field == "status" else parse_step(str(value), field) if field in STEPS else value
+    if not values:
+        raise BadInput(f"nothing to change of {before.id}: say what, for example a status")
+    return msgspec.structs.replace(before, **values)
+
+
+def _status(value: object) -> TradingStatus:
+    try:
+        return TradingStatus(str(value))
+    except ValueError:
+        raise BadInput(f"status {shown(value)} is none of {', '.join(TradingStatus)}") from None
+
+
+async def _save_assets_of(store: Store, listing: Instrument) -> None:
+    from zvt_crypto.stores.assets import assets_of, load_facts
+
+    known = {a.id for a in await store.instruments.load_assets(listing.exchange)}
+    new = [a for a in assets_of(listing.exchange, [listing], load_facts()) if a.id not in known]
+    if new:
+        await store.instruments.save_assets(new, _now_ns(), "shipped asset table")
+
+
+def _with_store(settings: Settings | None, work: Any) -> Any:
+    chosen = settings or load_settings()
+
+    async def go() -> Any:
+        async with open_database(chosen) as store:
+            return await work(store)
+
+    return run(go)
+
+
+def _now_ns() -> int:
+    import time
+
+    return time.time_ns()
