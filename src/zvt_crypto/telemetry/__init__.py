@@ -1,0 +1,1 @@
+"""Logs, metrics and health: how the platform says what it is doing."""

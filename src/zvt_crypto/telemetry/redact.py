@@ -1,0 +1,50 @@
+"""What must never stand in a log: values of secret-looking fields, and credentials inside URLs and text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+REDACTED = "[redacted]"
+MOST_TEXT = 4_000  # characters of one value; a line is read by people and shipped by agents with a line limit
+MOST_ITEMS = 100
+MOST_DEPTH = 6
+
+_SECRET_NAME = re.compile(
+    r"secret|passw|passphrase|token|api[_-]?key|private|credential|authorization|cookie|signature|mnemonic|\bdsn\b", re.IGNORECASE
+)
+_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@]*@")
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>\b(?:signature|api_?key|[a-z_]*token|[a-z_]*secret|passphrase|password|passwd|pwd)\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s&,;\"']+)",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name may hold a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def redact_text(text: str) -> str:
+    """The text without credentials in URLs, secret parameters and authorization headers, cut at `MOST_TEXT` characters."""
+    cut = text if len(text) <= MOST_TEXT else text[:MOST_TEXT] + "…"
+    cut = _URL_LOGIN.sub(rf"\g<scheme>{REDACTED}@", cut)
+    cut = _BEARER.sub(rf"\g<kind> {REDACTED}", cut)
+    return _SECRET_PARAMETER.sub(rf"\g<name>{REDACTED}", cut)
+
+
+def redact(value: object, depth: int = 0) -> object:
+    """A copy that is safe to write down: secret-looking keys emptied, text cleaned, size and depth bounded."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth >= MOST_DEPTH:
+        return "…"
+    if isinstance(value, Mapping):
+        kept = list(value.items())[:MOST_ITEMS]
+        return {str(k): REDACTED if is_secret_name(str(k)) else redact(v, depth + 1) for k, v in kept}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(item, depth + 1) for item in list(value)[:MOST_ITEMS]]
+    return redact_text(str(value))
