@@ -1,0 +1,1 @@
+"""Answers to those outside: REST (port 8000) and WebSocket (port 8001)."""

@@ -1,0 +1,91 @@
+"""The REST application: routes, errors and the document that describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from zvt_crypto.api.boundary import Boundary
+from zvt_crypto.api.deps import ApiDeps
+from zvt_crypto.api.docs import docs_routes
+from zvt_crypto.api.errors import answer_of, framework_problem, problem
+from zvt_crypto.api.openapi import describe
+from zvt_crypto.api.rest.assets import assets_router
+from zvt_crypto.api.rest.exchanges import exchanges_router
+from zvt_crypto.api.rest.health import health_router
+from zvt_crypto.api.rest.hot import HotRoute
+from zvt_crypto.api.rest.kdata import kdata_answer
+from zvt_crypto.api.rest.orderbook import orderbook_answer
+from zvt_crypto.api.rest.pairs import pairs_router
+from zvt_crypto.api.rest.ticker import ticker_answer
+from zvt_crypto.domain.errors import ZvtCryptoError, shown
+
+PREFIX = "/api/v1/crypto"
+_NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
+_BOUNDS = ("greater_than", "less_than", "too_long", "too_short")
+
+
+def create_app(deps: ApiDeps) -> FastAPI:
+    """The ASGI application for port 8000."""
+    hot: list[BaseRoute] = [
+        Route(f"{PREFIX}/kdata", HotRoute(kdata_answer(deps)), methods=["GET"]),
+        Route(f"{PREFIX}/ticker", HotRoute(ticker_answer(deps)), methods=["GET"]),
+        Route(f"{PREFIX}/orderbook", HotRoute(orderbook_answer(deps)), methods=["GET"]),
+    ]
+    app = FastAPI(
+        title="zvt-crypto",
+        version=deps.version,
+        routes=hot,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    market = APIRouter(prefix=PREFIX)
+    for router in (exchanges_router(deps), pairs_router(deps), assets_router(deps)):
+        market.include_router(router)
+    app.include_router(market)
+    app.include_router(health_router(deps))
+    _handle_errors(app)
+    document = describe(app, deps, PREFIX)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.router.routes.extend(docs_routes(document))
+    known = frozenset(route.path for route in app.routes if isinstance(route, Route)) | frozenset(document["paths"])
+    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    async def ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ZvtCryptoError)
+        answer = answer_of(error, request.url.path)
+        if answer is None:
+            raise error
+        return answer
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        detail = {
+            404: f"there is nothing at {shown(request.url.path)}; the API page is /docs",
+            405: f"{shown(request.method)} is not possible here",
+        }.get(error.status_code, str(error.detail))
+        return framework_problem(error.status_code, detail, request.url.path, dict(error.headers or {}))
+
+    async def unreadable(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        name = str(first["loc"][-1])
+        code = "out_of_range" if any(part in first["type"] for part in _BOUNDS) else "bad_input"
+        given = "" if first["type"] == "missing" else f" {shown(first.get('input'))}"
+        return problem(422, code, f"parameter '{name}'{given}: {first['msg']}", request.url.path)
+
+    app.add_exception_handler(ZvtCryptoError, ours)
+    app.add_exception_handler(HTTPException, framework)
+    app.add_exception_handler(RequestValidationError, unreadable)

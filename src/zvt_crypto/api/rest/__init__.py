@@ -1,0 +1,1 @@
+"""REST, one file a noun, under /api/v1/crypto."""
