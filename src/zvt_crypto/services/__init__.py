@@ -1,0 +1,1 @@
+"""Wires: what waits, loops and retries. Every part takes its clock, observer, store, connector and feed as arguments."""

@@ -1,0 +1,210 @@
+"""Is the run of trade ids unbroken? Pure: trades in, trades in order out, and what must be fetched.
+
+A venue's stream may repeat, skip (a reconnect) and reorder. What continues is let through at once; what comes beyond a hole is
+held until the hole is filled or declared lost. The memory for held trades is bounded: when it is full, newer ones are let go, since
+they can be asked for by id again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from zvt_crypto.domain.market import Gap, Trade, TradeStream
+
+MOST_HELD = 50_000
+MOST_RECENT = 1_000  # ids remembered where ids do not rise by one, to tell a late trade from a repeated one
+
+Range = tuple[int, int]
+
+
+class TradeContinuity:
+    """The trades of one instrument in one id space. Ids are integers that rise.
+
+    `contiguous`: they rise by one, so a jump is a hole. Where they do not (Binance USD-M `trade`) a jump shows nothing: only
+    `suspect`, called when the connection was lost, makes one ask. `last` is the last trade known (stored) already.
+    `waits_for_start`: hold everything until `start_at` says where the run begins.
+    """
+
+    def __init__(
+        self,
+        instrument: str,
+        stream: TradeStream,
+        *,
+        last: Trade | None = None,
+        contiguous: bool = True,
+        waits_for_start: bool = False,
+        most_held: int = MOST_HELD,
+    ) -> None:
+        self.instrument = instrument
+        self.stream: TradeStream = stream
+        self.contiguous = contiguous
+        self.last = last  # the last one let through
+        self.next_id: int | None = None if last is None else int(last.trade_id) + 1
+        self.repeated = 0
+        self.waits_for_start = waits_for_start and last is None
+        self._most_held = most_held
+        self._held: dict[int, Trade] = {}
+        self._beyond = -1  # the highest id seen
+        self._suspect = last is not None
+        self._let_go = False
+        self._recent: deque[int] = deque(maxlen=MOST_RECENT)
+
+    @property
+    def held(self) -> int:
+        """How many trades wait."""
+        return len(self._held)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether something must be asked for."""
+        return self.next_id is not None and (self._suspect or self._beyond >= self.next_id)
+
+    @property
+    def wanted(self) -> tuple[int, int | None] | None:
+        """What to ask for: (first id, last id), both inclusive, or (first id, None) for everything up to now; None: nothing."""
+        if self.next_id is None or not self.is_broken:
+            return None
+        if not self.contiguous:
+            return self.next_id, None
+        ahead = min((n for n in self._held if n >= self.next_id), default=None)
+        if ahead is not None:
+            return self.next_id, ahead - 1
+        return self.next_id, (self._beyond if self._beyond >= self.next_id else None)
+
+    def suspect(self) -> None:
+        """The connection was lost: whatever came after the last id may be missing."""
+        self._suspect = self.next_id is not None
+
+    def start_at(self, first_id: int | None) -> list[Trade]:
+        """Where the run begins; None: with what was held, or the first that comes. What came before is ignored."""
+        self.waits_for_start = False
+        if first_id is None:
+            first_id = min(self._held, default=None)
+        self.next_id = first_id
+        self._suspect = first_id is not None and first_id not in self._held
+        return self._released()
+
+    def on_live(self, trade: Trade) -> list[Trade]:
+        """A trade of the stream. Gives those that may go on, in order."""
+        number = int(trade.trade_id)
+        if self.waits_for_start:
+            return self._hold(number, trade)
+        if self.next_id is None:
+            return [self._pass(number, trade)]
+        if number < self.next_id:
+            return self._late(number, trade)
+        if self.contiguous and number == self.next_id:
+            self._suspect = False  # it continues: nothing was missed
+            return [self._pass(number, trade), *self._released()]
+        if not self.contiguous and not self._suspect:
+            return [self._pass(number, trade)]
+        return self._hold(number, trade)
+
+    def on_fetched(self, trades: Iterable[Trade]) -> tuple[list[Trade], list[Range]]:
+        """The venue's answer to a request from `next_id` on. Gives the trades that may go on, and the ids between them that the venue
+        itself does not have. An answer says nothing about ids after its own last one."""
+        released: list[Trade] = []
+        lost: list[Range] = []
+        for trade in sorted(trades, key=_number):
+            number = int(trade.trade_id)
+            assert self.next_id is not None, "nothing was asked for"
+            if number < self.next_id:
+                continue
+            if self.contiguous and number > self.next_id:
+                passed, absent = self._skip_to(number)
+                released += passed
+                lost += absent
+            if number >= self.next_id:
+                released.append(self._pass(number, trade))
+        return [*released, *self._released()], lost
+
+    def caught_up(self) -> list[Trade]:
+        """The venue has no more than what it answered. Gives what was held for that."""
+        if not self.contiguous and self._let_go:
+            self._held.clear()
+            self._let_go = False
+            return []  # still suspect: what was let go must be asked for
+        self._suspect = False
+        return self._released()
+
+    def give_up(self, last: int) -> tuple[list[Trade], list[Range]]:
+        """Ids up to `last` cannot be had. Gives what may go on now, and the ids that are lost."""
+        self._suspect = self._suspect and not self.contiguous
+        released, lost = self._skip_to(last + 1)
+        return [*released, *self._released()], lost
+
+    def give_up_all(self) -> list[Trade]:
+        """Nobody knows what was missed (ids that do not rise by one). Gives what was held."""
+        self._suspect = self._let_go = False
+        return self._released()
+
+    def gap(self, ids: Range | None, before: Trade | None, after: Trade | None, reason: str, filled_from: str | None) -> Gap:
+        """The event that tells of a hole between the trades `before` and `after` it, where they are known."""
+        start_ns = (before or after).event_ns if before or after else 0  # type: ignore[union-attr]
+        end_ns = max(start_ns, after.event_ns if after is not None else start_ns)
+        first, last = ids or (None, None)
+        return Gap(self.instrument, self.stream, start_ns, end_ns, first, last, reason, filled_from, end_ns)
+
+    def _pass(self, number: int, trade: Trade) -> Trade:
+        self.next_id = number + 1
+        self.last = trade
+        self._beyond = max(self._beyond, number)
+        if not self.contiguous:
+            self._recent.append(number)
+        return trade
+
+    def _late(self, number: int, trade: Trade) -> list[Trade]:
+        """Known already, unless ids may jump and this one was overtaken by a later one."""
+        if self.contiguous or number in self._recent or not self._recent or number < self._recent[0]:
+            self.repeated += 1
+            return []
+        self._recent.append(number)
+        return [trade]
+
+    def _hold(self, number: int, trade: Trade) -> list[Trade]:
+        self._beyond = max(self._beyond, number)
+        if number in self._held:
+            self.repeated += 1
+        elif len(self._held) < self._most_held:
+            self._held[number] = trade
+        else:
+            self._let_go = True
+        return []
+
+    def _released(self) -> list[Trade]:
+        """What is held and continues now."""
+        if not self._held or self.next_id is None:
+            return []
+        if not self.contiguous:
+            return [] if self._suspect else self._skip_to(self._beyond + 1)[0]
+        released: list[Trade] = []
+        while self.next_id in self._held:
+            self._suspect = False
+            released.append(self._pass(self.next_id, self._held.pop(self.next_id)))
+        self._forget_passed()
+        return released
+
+    def _skip_to(self, number: int) -> tuple[list[Trade], list[Range]]:
+        """Go on to `number`, through the held ones before it; what is not held is lost."""
+        assert self.next_id is not None
+        released: list[Trade] = []
+        lost: list[Range] = []
+        for held in sorted(n for n in self._held if self.next_id <= n < number):
+            if held > self.next_id:
+                lost.append((self.next_id, held - 1))
+            released.append(self._pass(held, self._held.pop(held)))
+        if number > self.next_id and self.contiguous:
+            lost.append((self.next_id, number - 1))
+            self.next_id = number
+        self._forget_passed()
+        return released, lost if self.contiguous else []
+
+    def _forget_passed(self) -> None:
+        assert self.next_id is not None
+        if self._held and min(self._held) < self.next_id:
+            self._held = {n: t for n, t in self._held.items() if n >= self.next_id}
+
+
+def _number(trade: Trade) -> int:
+    return int(trade.trade_id)
