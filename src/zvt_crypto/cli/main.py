@@ -21,8 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 db = typer.Typer(help="The database's schema: upgrade, downgrade, status.", no_args_is_help=True, rich_markup_mode=None)
-pairs = typer.Typer(help="Instruments: list, show, add, update, delist, sync.", no_args_is_help=True, rich_markup_mode=None)
-assets = typer.Typer(help="Assets: list, search, show, add, import.", no_args_is_help=True, rich_markup_mode=None)
+pairs = typer.Typer(help="Instruments: list (also without a word), show, add, update, delist, sync.", rich_markup_mode=None)
+assets = typer.Typer(help="Assets: list (also without a word), search, show, add, import.", rich_markup_mode=None)
 app.add_typer(db, name="db")
 app.add_typer(pairs, name="pairs")
 app.add_typer(assets, name="assets")
@@ -250,6 +250,24 @@ def db_status(as_json: Json = False, config: Config = None, data_dir: DataDir = 
     from zvt_crypto.cli.commands.database import run_status
 
     _end(run_status(_settings(config, data_dir, {}), as_json=as_json))
+
+
+@pairs.callback(invoke_without_command=True)
+def pairs_root(
+    context: typer.Context, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Stored instruments."""
+    if context.invoked_subcommand is None:
+        pairs_list(exchange=exchange, as_json=as_json, config=config, data_dir=data_dir)
+
+
+@assets.callback(invoke_without_command=True)
+def assets_root(
+    context: typer.Context, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Stored assets."""
+    if context.invoked_subcommand is None:
+        assets_list(exchange=exchange, as_json=as_json, config=config, data_dir=data_dir)
 
 
 @pairs.command("list")

@@ -1,0 +1,81 @@
+"""The reference names everything that exists, and nothing that does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.settings import Settings, flat
+from zvt_crypto.domain import errors
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of every table row of a page, without back-ticks."""
+    lines = (DOCS / page).read_text("utf-8").splitlines()
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+
+
+def error_classes() -> list[type[errors.ZvtCryptoError]]:
+    found = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.ZvtCryptoError)]
+    return list(dict.fromkeys(found))
+
+
+def test_every_exit_code_is_in_the_table_with_its_name() -> None:
+    stated = {row[1]: int(row[0]) for row in rows("reference/errors.md") if row[0].isdigit()}
+    assert stated == {name: value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+
+
+def test_every_error_code_is_in_the_table_with_its_exit_code() -> None:
+    stated = {
+        row[0]: int(row[2])
+        for row in rows("reference/errors.md")
+        if len(row) == 3 and re.fullmatch(r"[a-z_]+", row[0]) and row[2].isdigit()
+    }
+    real = {kind.code: exits.exit_code(kind.__new__(kind)) for kind in error_classes()}
+    assert stated == real
+
+
+def test_every_setting_is_in_the_table_with_its_default() -> None:
+    stated = {row[0]: row[1] for row in rows("reference/settings.md") if "." in row[0] or row[0] == "data_dir"}
+    defaults = flat(Settings())
+    assert set(stated) == set(defaults)
+    for key, value in defaults.items():
+        if key != "data_dir":
+            said = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+            assert stated[key] == said, key
+
+
+def test_every_command_and_option_is_described() -> None:
+    import typer.main
+
+    from zvt_crypto.cli.main import app
+
+    page = (DOCS / "reference/cli.md").read_text("utf-8")
+
+    def walk(command: object, path: str) -> list[str]:
+        inner = getattr(command, "commands", {})
+        missing = [] if not path or f"`{path}" in page else [path]
+        for option in getattr(command, "params", []):
+            longest = max(option.opts, key=len)
+            if longest.startswith("--") and longest != "--help" and f"`{longest}" not in page:
+                missing.append(f"{path} {longest}")
+        return missing + [m for name, sub in inner.items() for m in walk(sub, f"{path} {name}".strip())]
+
+    assert walk(typer.main.get_command(app), "") == []
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md"), key=str), ids=lambda p: str(p.relative_to(DOCS)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_pages_are_all_in_the_menu() -> None:
+    menu = (DOCS.parent / "mkdocs.yml").read_text("utf-8")
+    assert [str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md") if str(p.relative_to(DOCS)) not in menu] == []
