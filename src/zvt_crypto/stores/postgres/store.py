@@ -1,0 +1,43 @@
+"""The database as one thing: its nouns, and its life."""
+
+from __future__ import annotations
+
+from zvt_crypto.ports import Observer
+from zvt_crypto.stores.postgres.facts import PostgresFacts
+from zvt_crypto.stores.postgres.instruments import PostgresInstruments
+from zvt_crypto.stores.postgres.keys import Keys
+from zvt_crypto.stores.postgres.klines import PostgresKlines
+from zvt_crypto.stores.postgres.pool import Pool, connect_pool
+from zvt_crypto.stores.postgres.schema import check_revision
+from zvt_crypto.stores.postgres.trades import PostgresTrades
+
+
+class PostgresStore:
+    """ports.Store over one pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        keys = Keys()
+        self.instruments = PostgresInstruments(pool)
+        self.klines = PostgresKlines(pool, keys)
+        self.trades = PostgresTrades(pool, keys)
+        self.facts = PostgresFacts(pool, keys)
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable."""
+        await self._pool.run("reach the database", lambda connection: connection.fetchval("SELECT 1"))
+
+    async def close(self) -> None:
+        """Release the connections."""
+        await self._pool.close()
+
+
+async def open_store(url: str, *, observer: Observer | None = None, pool_size: int = 8) -> PostgresStore:
+    """Connect to a migrated database. Raises StoreUnavailable, or BadConfig (wrong url, or a schema of another build)."""
+    pool = await connect_pool(url, pool_size, observer)
+    try:
+        await pool.run("read the schema's revision", check_revision)
+    except BaseException:
+        await pool.close()
+        raise
+    return PostgresStore(pool)

@@ -1,0 +1,108 @@
+"""Trades in PostgreSQL, a partition a day. A trade never changes: one that is known already is left as it is."""
+
+# ruff: noqa: S608 - statements are built from names of this package; values are always parameters
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import get_args
+
+from zvt_crypto.domain.market import Trade, TradeStream
+from zvt_crypto.ports import Written
+from zvt_crypto.stores.postgres.keys import Keys
+from zvt_crypto.stores.postgres.partitions import Partitions, day_of
+from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
+from zvt_crypto.stores.postgres.rows import Batch, naming_rows
+
+STREAMS: tuple[TradeStream, ...] = ("trade", "agg")
+CODE: dict[TradeStream, int] = {stream: code for code, stream in enumerate(STREAMS, 1)}
+assert set(STREAMS) == set(get_args(TradeStream))
+
+_COLUMNS = "instrument_id, stream, event_ns_rest, event_time, known_at, price, quantity, taker_buys, venue_trade_id"
+_TYPES = ["int4", "int2", "int2", "timestamptz", "timestamptz", "float8", "float8", "bool", "text"]
+_KEY = itemgetter(0, 3, 1, 8)
+_INSERT = f"INSERT INTO trade ({_COLUMNS}) SELECT {_COLUMNS} FROM {{incoming}} n ON CONFLICT DO NOTHING"
+_READ = "SELECT stream, venue_trade_id, price, quantity, taker_buys, event_time, event_ns_rest FROM trade WHERE instrument_id = $1"
+# Ids are text (UUIDs occur); of two numbers the longer is the greater.
+_ORDER = ("event_time", "event_ns_rest", "length(venue_trade_id)", "venue_trade_id")
+
+
+class PostgresTrades:
+    """ports.TradeStore. Trades read back have no `recv_ns`: the table keeps `known_at`."""
+
+    def __init__(self, pool: Pool, keys: Keys) -> None:
+        self._pool = pool
+        self._keys = keys
+        self._partitions = Partitions("trade", day_of)
+
+    async def append(self, trades: Sequence[Trade], known_at_ns: int) -> Written:
+        """As ports.TradeStore says; one transaction."""
+        if not trades:
+            return Written(0)
+
+        async def work(connection: Connection) -> Written:
+            keys = await self._keys.of(connection, {t.instrument for t in trades})
+            await self._partitions.ensure(connection, (t.event_ns for t in trades))
+            rows = _rows(trades, keys, known_at_ns)
+            async with connection.transaction():
+                with naming_rows("trade", self._keys, _COLUMNS):
+                    batch = await Batch.open(connection, "incoming_trade", "trade", _TYPES, _COLUMNS, rows)
+                    inserted = await batch.execute(_INSERT)
+            return Written(inserted, 0, len(trades) - inserted)
+
+        return await self._pool.run(f"store {len(trades)} trades", work)
+
+    async def read(
+        self,
+        instrument: str,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        limit: int | None = None,
+        stream: TradeStream | None = None,
+    ) -> list[Trade]:
+        """As ports.TradeStore says."""
+        newest = limit is not None and start_ns is None
+        text, values = _READ, []
+        for condition, value in (("event_time >=", _cut(start_ns)), ("event_time <=", _cut(end_ns)), ("stream =", stream and CODE[stream])):
+            if value is not None:
+                values.append(value)
+                text += f" AND {condition} ${len(values) + 1}"
+        for sign, at_ns in ((">=", start_ns), ("<", end_ns)):
+            if at_ns is not None:
+                values.extend((at_ns, at_ns % 1000))
+                text += f" AND (event_time, event_ns_rest) {sign} (${len(values)}, ${len(values) + 1})"
+        text += " ORDER BY " + ", ".join(f"{column} {'DESC' if newest else 'ASC'}" for column in _ORDER)
+        if limit is not None:
+            values.append(limit)
+            text += f" LIMIT ${len(values) + 1}"
+
+        async def work(connection: Connection) -> list[Trade]:
+            key = await self._keys.find(connection, instrument)
+            rows = [] if key is None else await connection.fetch(text, key, *values)
+            return [_trade(instrument, row) for row in (reversed(rows) if newest else rows)]
+
+        return await self._pool.run(f"read trades of {instrument}", work)
+
+    async def last(self, instrument: str, stream: TradeStream) -> Trade | None:
+        """As ports.TradeStore says."""
+        found = await self.read(instrument, limit=1, stream=stream)
+        return found[0] if found else None
+
+
+def _rows(trades: Sequence[Trade], keys: dict[str, int], known_at_ns: int) -> list[Row]:
+    rows: list[Row] = [
+        (keys[t.instrument], CODE[t.stream], t.event_ns % 1000, t.event_ns, known_at_ns, t.price, t.quantity, t.side == "buy", t.trade_id)
+        for t in trades
+    ]
+    rows.sort(key=_KEY)
+    return rows
+
+
+def _cut(at_ns: int | None) -> int | None:
+    return None if at_ns is None else at_ns // 1000 * 1000
+
+
+def _trade(instrument: str, row: Row) -> Trade:
+    stream, trade_id, price, quantity, taker_buys, event_ns, rest = row
+    return Trade(instrument, STREAMS[stream - 1], trade_id, price, quantity, "buy" if taker_buys else "sell", event_ns + rest)
