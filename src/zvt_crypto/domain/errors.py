@@ -82,6 +82,36 @@ class BadFrame(BadInput):
     code = "bad_frame"
 
 
+class UnknownMethod(BadInput):
+    """A WebSocket request names a method that does not exist."""
+
+    code = "unknown_method"
+
+    def __init__(self, method: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown method {shown(method)}: known are {', '.join(known)}")
+
+
+class UnknownChannel(BadInput):
+    """A subscription names a channel that does not exist."""
+
+    code = "unknown_channel"
+
+    def __init__(self, channel: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown channel {shown(channel)}: known are {', '.join(known)}")
+
+
+class NotSubscribed(BadInput):
+    """An unsubscription names what the client does not listen to."""
+
+    code = "not_subscribed"
+
+
+class TooMany(BadInput):
+    """More of something than one client may have."""
+
+    code = "too_many"
+
+
 class Unsupported(BadInput):
     """The request is well formed, but this venue or build cannot do it."""
 
