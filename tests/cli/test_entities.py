@@ -1,0 +1,135 @@
+"""Instruments and assets are created, read, updated and delisted through Python; every refusal names the value."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from zvt_crypto.cli import entities
+from zvt_crypto.cli.settings import Database, Settings
+from zvt_crypto.domain.errors import BadInput, NotFound, UnknownExchange, UnknownSymbol
+from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, TradingStatus
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, database=Database(url=database_url, pool_size=2))
+
+
+def pair(base: str = "BTC", quote: str = "USDT", **facts: object) -> CryptoPair:
+    listing = {"tick": "0.01", "lot": "0.00001", "min_trade_amount": None, **facts}
+    made = entities.make_listing(base + quote, "binance", base, quote, perp=False, settle=None, steps=listing)
+    assert isinstance(made, CryptoPair)
+    return made
+
+
+def test_a_pair_lives_from_its_creation_to_its_delisting(settings: Settings) -> None:
+    made = entities.add_instrument(pair(), settings=settings)
+    assert made.id == "cryptopair_binance_btcusdt"
+    assert entities.get_instrument("BTC/USDT", settings=settings) == made
+
+    changed = entities.update_instrument("btcusdt", "binance", status="suspended", tick="0.1", settings=settings)
+    assert (changed.status, changed.tick, changed.lot) == (TradingStatus.SUSPENDED, Decimal("0.1"), Decimal("0.00001"))
+
+    entities.delist_instrument("BTCUSDT", at="2026-01-01", settings=settings)
+    last = entities.get_instrument("cryptopair_binance_btcusdt", settings=settings)
+    assert last.status is TradingStatus.DELISTED
+    assert entities.describe(last)["delisted"] == "2026-01-01T00:00:00.000Z"
+
+    ticks = [f["value"] for f in entities.get_facts(made.id, settings=settings) if f["field"] == "tick"]
+    assert ticks == ["0.01", "0.1"]
+
+
+def test_creating_a_pair_creates_its_assets_with_names_from_the_table(settings: Settings) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    named = {a.id: (a.full_name, a.max_supply) for a in entities.get_assets("binance", settings=settings)}
+    assert named == {"crypto_binance_btc": ("Bitcoin", Decimal(21_000_000)), "crypto_binance_usdt": ("Tether", None)}
+
+
+def test_bitcoin_finds_one_asset_offline(settings: Settings) -> None:
+    for base in ("BTC", "BCH", "WBTC"):
+        entities.add_instrument(pair(base), settings=settings)
+    assert [a.symbol for a in entities.search_assets("bitcoin", settings=settings)] == ["BTC"]
+    assert [a.symbol for a in entities.search_assets("bitcoin cash", "binance", settings=settings)] == ["BCH"]
+    assert {a.symbol for a in entities.search_assets("bitcoi", settings=settings)} == {"BTC", "BCH", "WBTC"}
+
+
+def test_a_perpetual_settles_in_its_quote_unless_told_otherwise(settings: Settings) -> None:
+    listing = entities.make_listing("BTCUSDT", "binance", "btc", "usdt", perp=True, settle=None, steps={})
+    made = entities.add_instrument(listing, settings=settings)
+    assert isinstance(made, CryptoPerp)
+    assert (made.id, made.settlement_currency, made.is_inverse) == ("cryptoperp_binance_btcusdt", "USDT", False)
+    assert entities.make_listing("BTCUSD_PERP", "binance", "BTC", "USD", perp=True, settle="BTC", steps={}).is_inverse  # type: ignore[union-attr]
+
+
+def test_refuses_to_create_what_is_known(settings: Settings) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    with pytest.raises(BadInput, match="cryptopair_binance_btcusdt is known"):
+        entities.add_instrument(pair(), settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"colour": "red"}, "'colour'"),
+        ({"base_asset": "ETH"}, "'base_asset'"),
+        ({"status": "asleep"}, "'asleep'"),
+        ({"tick": "wide"}, "'wide'"),
+        ({"lot": "-1"}, "'-1'"),
+        ({}, "nothing to change"),
+    ],
+)
+def test_refuses_a_change_that_makes_no_sense(settings: Settings, changes: dict[str, object], named: str) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    with pytest.raises(BadInput, match=named):
+        entities.update_instrument("BTCUSDT", settings=settings, **changes)
+
+
+@pytest.mark.parametrize(
+    ("native", "exchange", "base", "error", "named"),
+    [
+        ("BTC USDT", "binance", "BTC", BadInput, "'BTC USDT'"),
+        ("BTCUSDT", "binance", "", BadInput, "base ''"),
+        ("BTCUSDT", "mtgox", "BTC", UnknownExchange, "'mtgox'"),
+        ("B\x1bTC", "binance", "BTC", BadInput, "x1bTC"),
+    ],
+)
+def test_refuses_names_that_are_none(native: str, exchange: str, base: str, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=named):
+        entities.make_listing(native, exchange, base, "USDT", perp=False, settle=None, steps={})
+
+
+def test_unknown_names_are_told_apart_from_absent_ids(settings: Settings) -> None:
+    with pytest.raises(UnknownSymbol, match="'NOPE'"):
+        entities.get_instrument("NOPE", settings=settings)
+    with pytest.raises(NotFound, match="'crypto_binance_nope'"):
+        entities.get_asset("crypto_binance_nope", settings=settings)
+
+
+def test_an_asset_keeps_its_older_facts_and_their_order(settings: Settings) -> None:
+    entities.save_asset("abc", "binance", source="whitepaper", full_name="Alphabet", settings=settings)
+    entities.save_asset("ABC", "binance", source="explorer", max_supply=Decimal(1000), settings=settings)
+    entities.save_asset("ABC", "binance", source="explorer", full_name="Alphabet Coin", settings=settings)
+    asset = entities.get_asset("crypto_binance_abc", settings=settings)
+    assert (asset.symbol, asset.full_name, asset.max_supply) == ("ABC", "Alphabet Coin", Decimal(1000))
+    names = [f["value"] for f in entities.get_facts(asset.id, settings=settings) if f["field"] == "full_name"]
+    assert names == ["Alphabet", "Alphabet Coin"]
+    with pytest.raises(BadInput, match="need a source"):
+        entities.save_asset("ABC", "binance", source=" ", settings=settings)
+
+
+def test_an_imported_table_names_what_the_exchange_lists(settings: Settings, tmp_path: Path) -> None:
+    entities.add_instrument(pair("NEWCOIN"), settings=settings)
+    table = tmp_path / "mine.csv"
+    table.write_text("symbol,full_name,max_supply,source,as_of\nNEWCOIN,New Coin,100,paper,2026-01-01\nOTHER,Other,,paper,2026-01-01\n")
+    entities.import_assets(table, "binance", settings=settings)
+    named = {a.symbol: a.full_name for a in entities.get_assets(settings=settings)}
+    assert named == {"NEWCOIN": "New Coin", "USDT": "Tether"}
+
+
+async def test_the_functions_work_where_a_loop_runs_already(settings: Settings) -> None:
+    await asyncio.sleep(0)
+    assert len(entities.get_instruments(settings=settings)) == 0
