@@ -1,7 +1,6 @@
 """Klines in PostgreSQL: one served row a bar, and every version that was served or refused beside it.
 
-Which version is served is one comparison: (final, source, known_at), the greater wins. Final beats forming; then the source decides,
-venue over import over trades over derived; then the newer. SOURCES is that order, and its numbers are what the column holds.
+Which version is served is one comparison, as in stores/precedence.py: (final, source, known_at), the greater wins.
 """
 
 # ruff: noqa: S608 - statements are built from names of this package; values are always parameters
@@ -11,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import get_args
 
-from zvt_crypto.domain.market import Kline, KlineSource
+from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import FIXED_NS, INTERVALS, Interval, next_ns
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.partitions import Partitions, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
 from zvt_crypto.stores.postgres.rows import Batch, naming_rows
+from zvt_crypto.stores.precedence import CODE, SOURCES
 
-SOURCES: tuple[KlineSource, ...] = ("derived", "trades", "import", "venue")
-CODE: dict[KlineSource, int] = {source: code for code, source in enumerate(SOURCES, 1)}
 PARTITIONED = (Interval.MIN_1, Interval.MIN_5, Interval.MIN_15, Interval.MIN_30)
-assert set(SOURCES) == set(get_args(KlineSource))
 
 _COLUMNS = "instrument_id, trades, open_time, known_at, open, high, low, close, volume, turnover, source, final"
 _TYPES = ["int4", "int4", "timestamptz", "timestamptz", "float8", "float8", "float8", "float8", "float8", "float8", "int2", "bool"]
