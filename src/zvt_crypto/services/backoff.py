@@ -6,6 +6,8 @@ import random
 
 from zvt_crypto.domain.time import NS_PER_S
 
+_AFTER_SUCCESS = 2
+
 
 class Backoff:
     """Exponential, with jitter so that many clients do not come back at once: between half and all of first, 2 first, 4 first, … most.
@@ -21,9 +23,9 @@ class Backoff:
         self.failures = 0
 
     def worked(self, for_ns: int) -> None:
-        """The last try was good for `for_ns` before it ended."""
-        if for_ns >= self._stable_ns:
-            self.failures = 0
+        """The last try was good for `for_ns` before it ended. A short success still keeps the next wait short, about a second:
+        who cuts us often is no reason to stay away long, and one connection a second is within every venue's rule."""
+        self.failures = 0 if for_ns >= self._stable_ns else min(self.failures, _AFTER_SUCCESS)
 
     def reset(self) -> None:
         """Begin anew."""
@@ -31,6 +33,6 @@ class Backoff:
 
     def next_s(self) -> float:
         """Seconds to wait now."""
-        whole = min(self._most_s, self._first_s * 2 ** min(self.failures, 30))
+        whole = min(self._most_s, self._first_s * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return whole * (0.5 + self._rng.random() / 2)

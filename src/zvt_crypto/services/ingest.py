@@ -1,0 +1,201 @@
+"""Live data of one exchange: its connections, and everything that makes their events whole, onto the feed.
+
+Start and recovery are one path: what is stored says where to go on, and the venue's REST gives what came since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from zvt_crypto.domain.errors import GeoBlocked, Throttled, VenueError
+from zvt_crypto.domain.events import MarketEvent, StreamStatus
+from zvt_crypto.domain.instrument import CryptoPair, kind_of
+from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
+from zvt_crypto.domain.time import NS_PER_S, Interval, next_ns
+from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
+from zvt_crypto.services.backoff import Backoff
+from zvt_crypto.services.continuity import TradeContinuity
+from zvt_crypto.services.funding import FundingPoll
+from zvt_crypto.services.klineflow import KlineFlow
+from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.route import Route
+from zvt_crypto.services.tables import DescribeAssets, Tables, plain_assets
+from zvt_crypto.services.tradeflow import TradeFlow
+
+# What to subscribe to: the subscriptions, or a function that makes them once the connector's instruments are known.
+Subscriptions = Sequence[Subscription] | Callable[[ExchangeConnector], Sequence[Subscription]]
+
+
+class Ingest:
+    """`run` is the whole of it; a supervisor may call it again after it failed. Subscriptions may name instruments in any way.
+
+    Raises UnknownSymbol and Unsupported from `run` for subscriptions that the exchange does not have.
+    """
+
+    def __init__(
+        self,
+        connector: ExchangeConnector,
+        subscriptions: Subscriptions,
+        feed: Feed,
+        store: Store,
+        clock: Clock,
+        observer: Observer,
+        options: IngestOptions | None = None,
+        *,
+        rng: random.Random | None = None,
+        describe: DescribeAssets = plain_assets,
+    ) -> None:
+        self.connector = connector
+        self.routes: list[Route] = []
+        self.ready = asyncio.Event()  # set once instruments are known and connections are being opened
+        self.subscriptions: tuple[Subscription, ...] = ()
+        self._wanted = subscriptions
+        self._feed = feed
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._options = options or IngestOptions()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._tables = Tables(connector, store, clock, observer, describe)
+        self._trades: dict[tuple[str, TradeStream], TradeFlow] = {}
+        self._klines: dict[tuple[str, Interval], KlineFlow] = {}
+        self._funding: dict[str, FundingPoll] = {}
+
+    async def run(self) -> None:
+        """Until cancelled, or until something fails that a new start must mend."""
+        await self._load_tables()
+        self.subscriptions = self._resolved()
+        venue_ns = await self._venue_time()
+        for subscription in self.subscriptions:
+            await self._make_flow(subscription, venue_ns)
+        self.routes = [self._route(number, part) for number, part in enumerate(self.connector.routes(self.subscriptions), 1)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for task in (*self._trades.values(), *self._klines.values(), *self._funding.values(), *self.routes):
+                    group.create_task(task.run())
+                group.create_task(self._refresh())
+                self.ready.set()
+        finally:
+            self.ready.clear()
+
+    # ── route.Sink ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, event: MarketEvent) -> None:
+        """An event of a connection: trades and klines through their flows, all else straight onto the feed."""
+        if isinstance(event, Trade):
+            trades = self._trades.get((event.instrument, event.stream))
+            if trades is not None:
+                trades.on_trade(event)
+                return
+        elif isinstance(event, Kline):
+            klines = self._klines.get((event.instrument, event.interval))
+            if klines is not None:
+                klines.on_kline(event)
+                return
+        self._feed.publish(event)
+
+    def connected(self, subscriptions: Sequence[Subscription]) -> None:
+        """A connection begins: each flow looks for what came before."""
+        for subscription in subscriptions:
+            if subscription.channel in ("trade", "agg"):
+                self._trades[subscription.instrument, _stream_of(subscription)].on_connected()
+            elif subscription.channel == "kline" and subscription.interval is not None:
+                self._klines[subscription.instrument, subscription.interval].on_connected()
+
+    # ── making ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _load_tables(self) -> None:
+        """Until there is a table. A geo-block is told, and looked at again slowly."""
+        backoff = Backoff(self._rng, first_s=1.0, most_s=60.0)
+        while True:
+            try:
+                await self._tables.load()
+                return
+            except GeoBlocked as error:
+                self._tell("geo_blocked", str(error))
+                wait_s = self._options.geo_recheck_s
+            except Throttled as error:
+                self._tell("lost", str(error))
+                wait_s = max(error.wait_ms / 1_000, backoff.next_s())
+            except VenueError as error:
+                self._tell("lost", str(error))
+                wait_s = backoff.next_s()
+            await self._clock.sleep(wait_s)
+
+    def _resolved(self) -> tuple[Subscription, ...]:
+        wanted = self._wanted(self.connector) if callable(self._wanted) else self._wanted
+        table, exchange = self.connector.instruments, self.connector.exchange
+        made = {Subscription(table.resolve(s.instrument, exchange).id, s.channel, s.interval): None for s in wanted}
+        return tuple(made)
+
+    async def _venue_time(self) -> int:
+        """The venue's clock: a recording that is replayed has its own time. Ours, where it does not answer."""
+        try:
+            return await self.connector.fetch_server_time()
+        except VenueError:
+            return self._clock.now_ns()
+
+    async def _make_flow(self, subscription: Subscription, venue_ns: int) -> None:
+        """Flows are kept when `run` is called again: they know more than the store does."""
+        name = subscription.instrument
+        if subscription.channel in ("trade", "agg"):
+            stream = _stream_of(subscription)
+            if (name, stream) not in self._trades:
+                self._trades[name, stream] = await self._trade_flow(name, stream, venue_ns)
+        elif subscription.channel == "kline":
+            interval = subscription.interval
+            assert interval is not None, "a kline subscription names its interval"
+            if (name, interval) not in self._klines:
+                self._klines[name, interval] = await self._kline_flow(name, interval)
+        elif (
+            subscription.channel == "mark"
+            and name not in self._funding
+            and not isinstance(self.connector.instruments.get(name), CryptoPair)
+        ):
+            self._funding[name] = FundingPoll(self.connector, name, self._feed, self._clock, self._observer, self._options.funding_poll_s)
+
+    async def _trade_flow(self, name: str, stream: TradeStream, venue_ns: int) -> TradeFlow:
+        options = self._options
+        last = await self._store.trades.last(name, stream)
+        start_ns = options.trades_since_ns
+        oldest_ns = venue_ns - int(options.max_catch_up_s * NS_PER_S)
+        if last is not None and last.event_ns < oldest_ns:
+            reason = f"not followed for more than {options.max_catch_up_s:.0f} s"
+            self._feed.publish(Gap(name, stream, last.event_ns, oldest_ns, int(last.trade_id) + 1, None, reason, None, venue_ns))
+            last, start_ns = None, oldest_ns
+        elif last is not None:
+            start_ns = None
+        instrument = self.connector.instruments.get(name)
+        jumping = instrument is not None and (kind_of(instrument), stream) in options.jumping_ids
+        continuity = TradeContinuity(name, stream, last=last, contiguous=not jumping, waits_for_start=start_ns is not None)
+        return TradeFlow(self.connector, continuity, self._feed.publish, self._clock, self._observer, options, self._rng, start_ns)
+
+    async def _kline_flow(self, name: str, interval: Interval) -> KlineFlow:
+        bounds = await self._store.klines.bounds(name, interval)
+        done_ns = next_ns(interval, bounds[1]) if bounds is not None else None
+        return KlineFlow(self.connector, name, interval, self._feed.publish, self._clock, self._observer, self._options, self._rng, done_ns)
+
+    def _route(self, number: int, part: Sequence[Subscription]) -> Route:
+        name = f"{self.connector.exchange} {number}"
+        return Route(name, self.connector, part, self, self._feed.publish, self._clock, self._observer, self._options, self._rng)
+
+    async def _refresh(self) -> None:
+        """The instrument table, now and then. A venue that does not answer keeps the old one."""
+        while True:
+            await self._clock.sleep(self._options.refresh_s)
+            try:
+                await self._tables.refresh()
+            except VenueError as error:
+                self._observer.note("warning", "instruments_not_refreshed", exchange=self.connector.exchange, reason=str(error))
+
+    def _tell(self, state: str, reason: str) -> None:
+        now_ns = self._clock.now_ns()
+        name = f"{self.connector.exchange} tables"
+        self._feed.publish(StreamStatus(self.connector.exchange, name, state, reason, now_ns, now_ns))  # type: ignore[arg-type]
+        self._observer.note("warning", "stream", stream=name, state=state, reason=reason)
+
+
+def _stream_of(subscription: Subscription) -> TradeStream:
+    return "agg" if subscription.channel == "agg" else "trade"
