@@ -1,0 +1,368 @@
+"""A seeded synthetic market: what a spot and USD-M exchange would say if a crowd of arithmetic traded on it.
+
+Klines, trades and depth agree because all come from the same matching books. Same seed and start, same bytes, however often it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Literal
+
+import msgspec
+
+from zvt_crypto.domain.errors import BadInput, shown
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS
+from zvt_crypto.emulator.bars import INTERVALS, floor_open
+from zvt_crypto.emulator.instrument import MarketInstrument
+from zvt_crypto.emulator.model import (
+    Agg,
+    Bar,
+    BarEvent,
+    BookImage,
+    Day,
+    Emission,
+    FundingRow,
+    Listing,
+    Mark,
+    Market,
+    Trade,
+    read_e8,
+)
+from zvt_crypto.sim.crowd import Temper
+from zvt_crypto.sim.matching import Side
+
+_WARM_NS = 5 * NS_PER_MINUTE  # the crowd trades this long before anybody looks, so that the books have a shape
+_MOST_DAYS = 3_000
+# What happens first when times are equal: a minute ends before the trade that opens the next one.
+_MINUTE, _STREAM, _ORDER = 0, 1, 2
+
+
+class Symbol(msgspec.Struct, frozen=True):
+    """What a synthetic instrument is like. Decimals as strings; `lots` is the typical size of an order."""
+
+    market: Market
+    base: str
+    quote: str
+    price: str
+    tick: str
+    lot: str
+    lots: float
+    min_notional: str = "5"
+    volatility: float = 6e-5
+
+    @property
+    def name(self) -> str:
+        """The exchange's symbol."""
+        return self.base + self.quote
+
+
+DEFAULT_SYMBOLS = (
+    Symbol("spot", "BTC", "USDT", "60000", "0.01", "0.00001", 1500),
+    Symbol("spot", "ETH", "USDT", "2500", "0.01", "0.0001", 4000),
+    Symbol("spot", "SOL", "USDT", "150", "0.01", "0.001", 6000, volatility=9e-5),
+    Symbol("usdm", "BTC", "USDT", "60010", "0.1", "0.001", 20, "100"),
+    Symbol("usdm", "ETH", "USDT", "2500.5", "0.01", "0.001", 400, "20"),
+)
+
+
+class _Stream:
+    """A watched stream with a rhythm: what has changed since it last spoke, and whether its next beat is set."""
+
+    __slots__ = ("beat_ns", "first_id", "interval", "kind", "last_id", "levels", "name", "pending", "previous_id", "serial", "touched")
+
+    def __init__(self, serial: int, name: str, kind: str, beat_ns: int, interval: str, levels: int, previous_id: int) -> None:
+        self.serial = serial
+        self.name = name
+        self.kind = kind
+        self.beat_ns = beat_ns
+        self.interval = interval
+        self.levels = levels
+        self.pending = False
+        self.previous_id = previous_id
+        self.first_id = 0
+        self.last_id = previous_id
+        self.touched: dict[tuple[Side, int], None] = {}
+
+
+class _Lane:
+    """An instrument and who watches it."""
+
+    __slots__ = ("immediate", "index", "instrument", "key", "streams")
+
+    def __init__(self, instrument: MarketInstrument, index: int) -> None:
+        self.instrument = instrument
+        self.index = index
+        self.key: tuple[Market, str] = (instrument.listing.market, instrument.listing.symbol)
+        self.immediate: dict[str, str] = {}  # kind → stream
+        self.streams: dict[str, _Stream] = {}
+
+
+class MarketWorld:
+    """The synthetic exchange. `events_per_s` is the mean rate of orders of each instrument; `history_days` how much past it has.
+
+    Time moves through `poll` (or `advance`) alone and never goes back. Raises BadInput for settings out of bounds.
+    """
+
+    mode: Literal["market", "replay"] = "market"
+
+    def __init__(
+        self,
+        seed: int = 1,
+        symbols: Sequence[Symbol] = DEFAULT_SYMBOLS,
+        *,
+        start_ns: int,
+        events_per_s: float = 4.0,
+        history_days: int = 60,
+    ) -> None:
+        if not 0.001 <= events_per_s <= 10_000:
+            raise BadInput(f"events_per_s {events_per_s} is out of range: 0.001 to 10000")
+        if not 1 <= history_days <= _MOST_DAYS:
+            raise BadInput(f"history_days {history_days} is out of range: 1 to {_MOST_DAYS}")
+        live_ns = start_ns // NS_PER_MINUTE * NS_PER_MINUTE - _WARM_NS
+        self._lanes: dict[tuple[Market, str], _Lane] = {}
+        self._listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+        self._heap: list[tuple[int, int, int, int, _Stream | None]] = []
+        self._by_index: list[_Lane] = []
+        self._out: list[Emission] = []
+        self._events = 0
+        self._watches = 0
+        self._now_ns = live_ns
+        for symbol in symbols:
+            self._add(symbol, seed, live_ns, events_per_s, history_days)
+        self.advance(start_ns)
+
+    def _add(self, symbol: Symbol, seed: int, live_ns: int, events_per_s: float, history_days: int) -> None:
+        if symbol.name in self._listings[symbol.market]:
+            raise BadInput(f"symbol {shown(symbol.name)} is listed twice on {symbol.market}")
+        days_ns = history_days * 1440 * NS_PER_MINUTE
+        tick, lot, least = (read_e8(text) for text in (symbol.tick, symbol.lot, symbol.min_notional))
+        listing = Listing(symbol.market, symbol.name, symbol.base, symbol.quote, tick, lot, least, live_ns - days_ns)
+        temper = Temper(events_per_s, volatility=symbol.volatility, typical_lots=symbol.lots)
+        index = len(self._by_index)
+        lane = _Lane(MarketInstrument(listing, seed, live_ns, read_e8(symbol.price), temper, history_days), index)
+        self._listings[symbol.market][symbol.name] = listing
+        self._lanes[lane.key] = lane
+        self._by_index.append(lane)
+        heappush(self._heap, (lane.instrument.crowd.next_ns, _ORDER, index, 0, None))
+        heappush(self._heap, (live_ns + NS_PER_MINUTE, _MINUTE, index, 0, None))
+
+    # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def poll(self, now_ns: int, room: int = 0) -> list[Emission]:
+        """World.poll; a market does not wait for slow readers."""
+        self.advance(now_ns)
+        out, self._out = self._out, []
+        return out
+
+    def advance(self, now_ns: int) -> None:
+        """Let everything happen that is due up to and including `now_ns`."""
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            at_ns, rank, index, _, stream = heappop(heap)
+            lane = self._by_index[index]
+            self._now_ns = at_ns
+            if rank == _ORDER:
+                self._order(lane)
+                heappush(heap, (lane.instrument.crowd.next_ns, _ORDER, index, 0, None))
+            elif rank == _MINUTE:
+                self._minute(lane, at_ns)
+                heappush(heap, (at_ns + NS_PER_MINUTE, _MINUTE, index, 0, None))
+            elif stream is not None:
+                self._beat(lane, stream, at_ns)
+        self._now_ns = max(self._now_ns, now_ns)
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """World.next_ns: streams with a rhythm speak on its grid only, so nothing is due before."""
+        grid_ns: int | None = None
+        for lane in self._by_index:
+            if lane.immediate:
+                return self._heap[0][0]
+            for stream in lane.streams.values():
+                grid_ns = stream.beat_ns if grid_ns is None else min(grid_ns, stream.beat_ns)
+        if grid_ns is None:
+            return None
+        grid_ns = 50 * NS_PER_MS if grid_ns < 1000 * NS_PER_MS else 1000 * NS_PER_MS
+        return -(-self._heap[0][0] // grid_ns) * grid_ns
+
+    # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def canonical(self, market: Market, stream: str) -> str | None:
+        """World.canonical: depth without a speed has the market's default one."""
+        return stream if self._plan(market, stream) else None
+
+    def watch(self, market: Market, stream: str, now_ns: int) -> None:
+        """World.watch."""
+        self.advance(now_ns)
+        plan = self._plan(market, stream)
+        if plan is None:
+            return
+        lane, kind, beat_ns, interval, levels = plan
+        if beat_ns == 0:
+            lane.immediate[kind] = stream
+            return
+        self._watches += 1
+        watched = lane.streams[stream] = _Stream(self._watches, stream, kind, beat_ns, interval, levels, lane.instrument.update_id)
+        if kind == "mark":
+            self._schedule(lane, watched, now_ns)
+
+    def unwatch(self, market: Market, stream: str) -> None:
+        """World.unwatch."""
+        plan = self._plan(market, stream)
+        if plan is None:
+            return
+        lane, kind, beat_ns, _, _ = plan
+        if beat_ns == 0:
+            lane.immediate.pop(kind, None)
+        elif (gone := lane.streams.pop(stream, None)) is not None:
+            gone.kind = "gone"  # its beat may still stand in the heap
+
+    def _plan(self, market: Market, stream: str) -> tuple[_Lane, str, int, str, int] | None:
+        """(lane, kind, beat, interval, levels) of a stream that this market has; beat 0 = at once."""
+        symbol, _, rest = stream.partition("@")
+        lane = self._lanes.get((market, symbol.upper()))
+        if lane is None or symbol != symbol.lower():
+            return None
+        name, _, speed = rest.partition("@")
+        if name in ("trade", "aggTrade", "bookTicker") and not speed:
+            # USD-M sends no single trades: `trade` is accepted there and stays silent.
+            return None if market == "usdm" and name == "trade" else (lane, name, 0, "", 0)
+        if name.startswith("kline_") and name[6:] in INTERVALS and not speed:
+            if name == "kline_1s" and market == "usdm":
+                return None
+            beat_ms = 250 if market == "usdm" else 1000 if name == "kline_1s" else 2000
+            return lane, "kline", beat_ms * NS_PER_MS, name[6:], 0
+        if name.startswith("depth") and name[5:] in ("", "5", "10", "20"):
+            speeds = {"": 1000, "100ms": 100} if market == "spot" else {"": 250, "500ms": 500, "100ms": 100, "250ms": 250}
+            if speed not in speeds:
+                return None
+            return lane, "partial" if name[5:] else "depth", speeds[speed] * NS_PER_MS, "", int(name[5:] or 0)
+        if name in ("ticker", "miniTicker") and not speed:
+            return lane, "ticker", (2000 if market == "usdm" and name == "ticker" else 1000) * NS_PER_MS, "", 0
+        if name == "markPrice" and market == "usdm" and speed in ("", "1s"):
+            return lane, "mark", (1000 if speed else 3000) * NS_PER_MS, "", 0
+        return None
+
+    def _schedule(self, lane: _Lane, stream: _Stream, at_ns: int) -> None:
+        if not stream.pending:
+            stream.pending = True
+            beat_ns = (at_ns // stream.beat_ns + 1) * stream.beat_ns
+            heappush(self._heap, (beat_ns, _STREAM, lane.index, stream.serial, stream))
+
+    def _emit(self, lane: _Lane, stream: str, fact: Trade | Agg | object) -> None:
+        self._out.append(Emission(lane.key[0], lane.key[1], stream, fact))  # type: ignore[arg-type]
+
+    # ── What happens ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _order(self, lane: _Lane) -> None:
+        self._events += 1
+        trades, aggs, touched, quote = lane.instrument.act()
+        if lane.immediate:
+            for kind, facts in (("trade", trades), ("aggTrade", aggs), ("bookTicker", [quote] if quote else [])):
+                if facts and (name := lane.immediate.get(kind)) is not None:
+                    for fact in facts:
+                        self._emit(lane, name, fact)
+        for stream in lane.streams.values():
+            if stream.kind == "depth" and touched:
+                for side, price, update_id in touched:
+                    stream.first_id = stream.first_id or update_id
+                    stream.touched[side, price] = None
+                    stream.last_id = update_id
+                self._schedule(lane, stream, lane.instrument.now_ns)
+            elif (stream.kind == "partial" and touched) or (stream.kind in ("kline", "ticker") and trades):
+                self._schedule(lane, stream, lane.instrument.now_ns)
+
+    def _minute(self, lane: _Lane, at_ns: int) -> None:
+        instrument = lane.instrument
+        closing = [s for s in lane.streams.values() if s.kind == "kline" and s.interval != "1s" and floor_open(s.interval, at_ns) == at_ns]
+        instrument.close_minute(at_ns)
+        for stream in closing:
+            bar = instrument.pages.forming(stream.interval, at_ns - 1)
+            if bar is not None:
+                self._emit(lane, stream.name, BarEvent(stream.interval, bar, True, at_ns))
+
+    def _beat(self, lane: _Lane, stream: _Stream, at_ns: int) -> None:
+        stream.pending = False
+        instrument = lane.instrument
+        instrument.now_ns = max(instrument.now_ns, at_ns)
+        if stream.kind == "depth":
+            diff = instrument.diff(stream.touched, stream.first_id, stream.last_id, stream.previous_id, at_ns)
+            stream.touched, stream.previous_id, stream.first_id = {}, stream.last_id, 0
+            self._emit(lane, stream.name, diff)
+        elif stream.kind == "partial":
+            self._emit(lane, stream.name, instrument.book(stream.levels)._replace(event_ns=at_ns))
+        elif stream.kind == "kline":
+            self._emit_bar(lane, stream, at_ns)
+        elif stream.kind == "ticker":
+            self._emit(lane, stream.name, instrument.day())
+        elif stream.kind == "mark":
+            self._emit(lane, stream.name, instrument.mark(at_ns))
+            self._schedule(lane, stream, at_ns)
+
+    def _emit_bar(self, lane: _Lane, stream: _Stream, at_ns: int) -> None:
+        """The forming bar. A second's beat falls on its end, so that it is the closed one that goes out."""
+        is_second = stream.interval == "1s"
+        bar = lane.instrument.pages.forming(stream.interval, at_ns - 1 if is_second else at_ns)
+        # At a border the closing frame has gone out already; the fresh bar waits for its first trade.
+        if bar is not None and (is_second or bar.trades):
+            self._emit(lane, stream.name, BarEvent(stream.interval, bar, is_second, at_ns))
+
+    # ── World: what can be asked ──────────────────────────────────────────────────────────────────────────────────────
+
+    def server_ns(self, now_ns: int) -> int:
+        """The given clock."""
+        return now_ns
+
+    def listings(self, market: Market) -> dict[str, Listing]:
+        """World.listings."""
+        return self._listings[market]
+
+    def recorded(self, market: Market, path: str) -> bytes | None:
+        """Nothing was recorded."""
+        return None
+
+    def _of(self, listing: Listing) -> MarketInstrument:
+        instrument = self._lanes[listing.market, listing.symbol].instrument
+        instrument.now_ns = max(instrument.now_ns, self._now_ns)
+        return instrument
+
+    def book(self, listing: Listing, limit: int) -> BookImage:
+        """World.book."""
+        return self._of(listing).book(limit)
+
+    def trades(self, listing: Listing, from_id: int | None, limit: int) -> list[Trade]:
+        """World.trades."""
+        return self._of(listing).trades(from_id, limit)
+
+    def aggs(self, listing: Listing, from_id: int | None, start_ns: int | None, end_ns: int | None, limit: int) -> list[Agg]:
+        """World.aggs."""
+        return self._of(listing).aggs(from_id, start_ns, end_ns, limit)
+
+    def bars(self, listing: Listing, interval: str, start_ns: int | None, end_ns: int | None, limit: int) -> list[Bar]:
+        """World.bars."""
+        return self._of(listing).pages.page(interval, start_ns, end_ns, limit)
+
+    def day(self, listing: Listing) -> Day | None:
+        """World.day."""
+        return self._of(listing).day()
+
+    def mark(self, listing: Listing) -> Mark | None:
+        """World.mark."""
+        return self._of(listing).mark(self._now_ns)
+
+    def mark_bars(
+        self, listing: Listing, kind: Literal["mark", "index"], interval: str, start_ns: int | None, end_ns: int | None, limit: int
+    ) -> list[Bar]:
+        """World.mark_bars."""
+        return self._of(listing).mark_bars(kind, interval, start_ns, end_ns, limit)
+
+    def funding(self, listing: Listing, start_ns: int | None, end_ns: int | None, limit: int) -> list[FundingRow]:
+        """World.funding."""
+        return self._of(listing).funding(start_ns, end_ns, limit)
+
+    def status(self) -> dict[str, object]:
+        """World.status; a market never ends."""
+        return {"mode": "market", "frames": self._events, "frames_total": None, "done": False}
+
+    def save(self) -> None:
+        """A market starts anew from its seed."""
