@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from zvt_crypto.cli.settings import Settings, database_url
 
 if TYPE_CHECKING:
-    from zvt_crypto.ports import Observer
-    from zvt_crypto.stores.postgres import PostgresStore
+    from zvt_crypto.ports import Observer, Store
 
 
 @contextlib.asynccontextmanager
@@ -31,7 +30,7 @@ async def server_url(settings: Settings) -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def open_database(settings: Settings, observer: Observer | None = None) -> AsyncIterator[PostgresStore]:
+async def open_database(settings: Settings, observer: Observer | None = None) -> AsyncIterator[Store]:
     """A store with the newest schema. Raises StoreUnavailable, StoreFull, BadConfig."""
     from zvt_crypto.stores.postgres import migrate, open_store
 
@@ -39,6 +38,6 @@ async def open_database(settings: Settings, observer: Observer | None = None) ->
         await migrate(url)
         store = await open_store(url, observer=observer, pool_size=settings.database.pool_size)
         try:
-            yield store
+            yield cast("Store", store)
         finally:
             await store.close()

@@ -5,10 +5,10 @@ All are synchronous and open the database of the settings for themselves; they w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -34,6 +34,7 @@ from zvt_crypto.domain.time import parse_time, to_rfc3339
 if TYPE_CHECKING:
     from zvt_crypto.ports import Store, Written
 
+T = TypeVar("T")
 STEPS = ("tick", "lot", "min_trade_amount", "min_notional")
 
 
@@ -253,10 +254,10 @@ async def _save_assets_of(store: Store, listing: Instrument) -> None:
         await store.instruments.save_assets(new, _now_ns(), "shipped asset table")
 
 
-def _with_store(settings: Settings | None, work: Any) -> Any:
+def _with_store(settings: Settings | None, work: Callable[[Store], Awaitable[T]]) -> T:
     chosen = settings or load_settings()
 
-    async def go() -> Any:
+    async def go() -> T:
         async with open_database(chosen) as store:
             return await work(store)
 

@@ -10,6 +10,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 def print_json(value: object) -> None:
@@ -20,15 +21,19 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
     """A table on stdout; plain aligned columns where stdout is no terminal."""
+    stdout_console().print(make_table(rows, columns, title=title))
+
+
+def make_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> Table:
+    """Aligned columns, numbers to the right."""
     from rich.table import Table
 
-    console = stdout_console()
-    table = Table(title=title or None, box=None if not console.is_terminal else _box(), pad_edge=False, title_justify="left")
+    table = Table(title=title or None, box=None, pad_edge=False, title_justify="left")
     for column in columns:
         table.add_column(column, justify="right" if all(_is_number(row.get(column)) for row in rows) else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    console.print(table)
+    return table
 
 
 def stdout_console() -> Console:
@@ -37,12 +42,6 @@ def stdout_console() -> Console:
 
     console = Console(highlight=False, soft_wrap=False)
     return console if console.is_terminal else Console(highlight=False, width=240)
-
-
-def _box() -> Any:
-    from rich import box
-
-    return box.SIMPLE_HEAD
 
 
 def _cell(value: object) -> str:

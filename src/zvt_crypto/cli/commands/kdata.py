@@ -1,0 +1,77 @@
+"""`kdata`: stored klines as a table, CSV, JSON or Parquet."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.data import query_data
+from zvt_crypto.cli.settings import Settings
+from zvt_crypto.domain.errors import BadInput, shown
+from zvt_crypto.domain.market import Kline
+
+COLUMNS = ["timestamp", "open", "high", "low", "close", "volume", "turnover", "trades", "final", "source"]
+TABLE_ROWS = 100  # a table is for eyes; the other forms are for programs and have no such default
+
+
+def run_kdata(
+    settings: Settings,
+    symbol: str,
+    interval: str,
+    *,
+    start: str | None,
+    end: str | None,
+    limit: int | None,
+    form: str,
+    output: Path | None,
+    exchange: str | None,
+) -> int:
+    """Query and write."""
+    if form == "parquet" and output is None:
+        raise BadInput("parquet needs --output FILE")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise BadInput(f"folder {shown(str(output.absolute().parent))} does not exist")
+    if form == "table" and limit is None:
+        limit = TABLE_ROWS
+    rows = query_data(symbol, interval, start, end, exchange=exchange, limit=limit, frame="rows", settings=settings)
+    if form == "parquet":
+        from zvt_crypto.stores.files.frames import kline_frame, write_parquet
+
+        assert output is not None
+        write_parquet(kline_frame(rows), output)
+    elif output is not None:
+        output.write_text(_text(rows, form), "utf-8")
+    else:
+        sys.stdout.write(_text(rows, form))
+        return exits.OK
+    print(f"{len(rows)} rows: {output}", file=sys.stderr)
+    return exits.OK
+
+
+def _text(rows: list[Kline], form: str) -> str:
+    if form == "csv":
+        from zvt_crypto.stores.files.frames import kline_frame, to_csv
+
+        return to_csv(kline_frame(rows))
+    from zvt_crypto.stores.files.frames import klines_json
+
+    encoded = klines_json(rows)
+    if form == "json":
+        return f'{{"data": {encoded.decode()}, "count": {len(rows)}}}\n'
+    return _table(encoded)
+
+
+def _table(encoded: bytes) -> str:
+    import io
+
+    import msgspec
+    from rich.console import Console
+
+    from zvt_crypto.cli.out import make_table, stdout_console
+
+    table = make_table(msgspec.json.decode(encoded), COLUMNS)
+    buffer = io.StringIO()
+    console = stdout_console()
+    Console(file=buffer, width=console.width, highlight=False, force_terminal=console.is_terminal).print(table)
+    return buffer.getvalue()

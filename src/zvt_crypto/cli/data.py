@@ -1,0 +1,223 @@
+"""`record_data` and `query_data` in ZVT's habit: from an exchange into the database, and from the database into a frame.
+
+Synchronous, usable in scripts and in notebooks. Each call opens what it needs and closes it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from zvt_crypto.cli.connect import open_connector
+from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.entities import get_instruments, store_listings
+from zvt_crypto.cli.run import run
+from zvt_crypto.cli.settings import Settings, load_settings
+from zvt_crypto.domain.errors import BadInput, BadTime, OutOfRange, UnknownSymbol, shown
+from zvt_crypto.domain.instrument import Instrument, Instruments, check_exchange
+from zvt_crypto.domain.market import Kline
+from zvt_crypto.domain.time import parse_interval, parse_time
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+
+    from zvt_crypto.ports import ExchangeConnector, Store, Written
+
+Symbols = str | Sequence[str]
+MOST_ROWS = 10_000_000  # of one query; about 3 GB as structs
+
+
+@overload
+def query_data(
+    symbols: Symbols,
+    interval: str = ...,
+    start: object = ...,
+    end: object = ...,
+    *,
+    exchange: str | None = ...,
+    limit: int | None = ...,
+    columns: Sequence[str] | None = ...,
+    frame: Literal["polars"] = ...,
+    settings: Settings | None = ...,
+) -> polars.DataFrame: ...
+@overload
+def query_data(
+    symbols: Symbols,
+    interval: str = ...,
+    start: object = ...,
+    end: object = ...,
+    *,
+    exchange: str | None = ...,
+    limit: int | None = ...,
+    columns: Sequence[str] | None = ...,
+    frame: Literal["pandas"],
+    settings: Settings | None = ...,
+) -> pandas.DataFrame: ...
+@overload
+def query_data(
+    symbols: Symbols,
+    interval: str = ...,
+    start: object = ...,
+    end: object = ...,
+    *,
+    exchange: str | None = ...,
+    limit: int | None = ...,
+    columns: Sequence[str] | None = ...,
+    frame: Literal["rows"],
+    settings: Settings | None = ...,
+) -> list[Kline]: ...
+
+
+def query_data(
+    symbols: Symbols,
+    interval: str = "1m",
+    start: object = None,
+    end: object = None,
+    *,
+    exchange: str | None = None,
+    limit: int | None = None,
+    columns: Sequence[str] | None = None,
+    frame: Literal["polars", "pandas", "rows"] = "polars",
+    settings: Settings | None = None,
+) -> Any:
+    """Stored klines with opens in [start, end), oldest first, one symbol after the other.
+
+    symbols: one or several, by any name. limit: of each symbol, the first from `start`, or without a start the newest.
+    frame: `polars`, `pandas` (the timestamp is then the index), or `rows` (a list of Kline). columns: only these of the frame.
+    Raises UnknownSymbol, AmbiguousSymbol, UnknownInterval, BadTime, OutOfRange, StoreUnavailable.
+    """
+    of, start_ns, end_ns = parse_interval(interval), *parse_range(start, end)
+    if limit is not None and not 1 <= limit <= MOST_ROWS:
+        raise OutOfRange("limit", limit, 1, MOST_ROWS)
+    if frame not in ("polars", "pandas", "rows"):
+        raise BadInput(f"frame {shown(frame)} is none of polars, pandas, rows")
+
+    async def go() -> list[Kline]:
+        async with open_database(settings or load_settings()) as store:
+            table = await store.instruments.load()
+            found: list[Kline] = []
+            for instrument in resolve_all(table, symbols, exchange):
+                found += await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
+            return found
+
+    rows = run(go)
+    return rows if frame == "rows" else _frame(rows, columns, frame)
+
+
+def record_data(
+    symbols: Symbols,
+    interval: str = "1m",
+    start: object = None,
+    end: object = None,
+    *,
+    exchange: str = "binance",
+    settings: Settings | None = None,
+) -> dict[str, int]:
+    """Fetch klines with opens in [start, end) into the database; what is stored already is not fetched again.
+
+    start None: since the listing. end None: up to now. Returns entity id → rows written. An instrument table that is empty or does not
+    know a symbol is read from the exchange first. Raises UnknownSymbol, UnknownInterval, BadTime, VenueError, StoreError.
+    """
+    of, span = parse_interval(interval), parse_range(start, end)
+
+    async def go() -> dict[str, int]:
+        from zvt_crypto.cli.fetch import backfill_klines
+
+        chosen = settings or load_settings()
+        async with open_database(chosen) as store, open_connector(chosen, exchange) as connector:
+            instruments = await known_instruments(store, connector, symbols)
+            return await backfill_klines(store, connector, instruments, of, span)
+
+    return run(go)
+
+
+def sync_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> tuple[Written, Written]:
+    """Read everything that the exchange lists into the database. Returns what was written: (assets, instruments)."""
+    chosen = settings or load_settings()
+    name = check_exchange(exchange or chosen.ingest.exchange)
+
+    async def go() -> tuple[Written, Written]:
+        async with open_database(chosen) as store, open_connector(chosen, name) as connector:
+            connector.instruments = await store.instruments.load(name)
+            return await _sync(store, connector)
+
+    return run(go)
+
+
+async def known_instruments(store: Store, connector: ExchangeConnector, symbols: Symbols) -> list[Instrument]:
+    """The instruments of the symbols; the exchange is asked what it lists only where the stored table does not know one."""
+    connector.instruments = await store.instruments.load(connector.exchange)
+    try:
+        return resolve_all(connector.instruments, symbols, connector.exchange)
+    except UnknownSymbol:
+        await _sync(store, connector)
+        return resolve_all(connector.instruments, symbols, connector.exchange)
+
+
+def resolve_all(table: Instruments, symbols: Symbols, exchange: str | None) -> list[Instrument]:
+    """The instruments of names, each once, in their order. Raises BadInput when there is none."""
+    names = [symbols] if isinstance(symbols, str) else list(symbols)
+    if not names:
+        raise BadInput("no symbol was given")
+    return list({(found := table.resolve(name, exchange)).id: found for name in names}.values())
+
+
+def parse_range(start: object, end: object) -> tuple[int | None, int | None]:
+    """[start, end) in ns. Raises BadTime, also for a range that ends before it begins."""
+    start_ns = None if start is None else parse_time(start)
+    end_ns = None if end is None else parse_time(end)
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise BadTime(f"start {shown(start)} is not before end {shown(end)}")
+    return start_ns, end_ns
+
+
+class SymbolMappings(Mapping[str, Mapping[str, str]]):
+    """`SYMBOL_MAPPINGS[exchange][native]` → `btcusdt`, over the stored instruments; read when first used."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._read: Mapping[str, Mapping[str, str]] | None = None
+
+    def __getitem__(self, exchange: str) -> Mapping[str, str]:
+        return self._names()[exchange]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names())
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def _names(self) -> Mapping[str, Mapping[str, str]]:
+        if self._read is None:
+            self._read = get_instruments(settings=self._settings).symbol_mappings
+        return self._read
+
+
+async def _sync(store: Store, connector: ExchangeConnector) -> tuple[Written, Written]:
+    import time
+
+    listed = await connector.fetch_instruments()
+    return await store_listings(store, connector.exchange, listed, time.time_ns())
+
+
+def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:
+    from zvt_crypto.stores.files.frames import KLINE_SCHEMA, kline_frame
+
+    for name in columns or ():
+        if name not in KLINE_SCHEMA:
+            raise BadInput(f"column {shown(name)} is none of {', '.join(KLINE_SCHEMA)}")
+    made = kline_frame(rows)
+    if columns is not None:
+        made = made.select(columns)
+    if form == "polars":
+        return made
+    try:
+        return _to_pandas(made)
+    except ModuleNotFoundError as error:
+        raise BadInput(f"frame 'pandas' needs the package {error.name}: pip install 'zvt-crypto[pandas]'") from None
+
+
+def _to_pandas(made: polars.DataFrame) -> pandas.DataFrame:
+    frame = made.to_pandas()
+    return frame.set_index("timestamp") if "timestamp" in frame.columns else frame
