@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from zvt_crypto.domain.errors import GeoBlocked, Throttled, VenueError
+from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, VenueError
 from zvt_crypto.domain.events import MarketEvent, StreamStatus
 from zvt_crypto.domain.instrument import CryptoPair, kind_of
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
@@ -26,6 +27,10 @@ from zvt_crypto.services.tradeflow import TradeFlow
 
 # What to subscribe to: the subscriptions, or a function that makes them once the connector's instruments are known.
 Subscriptions = Sequence[Subscription] | Callable[[ExchangeConnector], Sequence[Subscription]]
+
+
+class _Part(Protocol):
+    async def run(self) -> None: ...
 
 
 class Ingest:
@@ -73,8 +78,9 @@ class Ingest:
         self.routes = [self._route(number, part) for number, part in enumerate(self.connector.routes(self.subscriptions), 1)]
         try:
             async with asyncio.TaskGroup() as group:
-                for task in (*self._trades.values(), *self._klines.values(), *self._funding.values(), *self.routes):
-                    group.create_task(task.run())
+                parts: list[_Part] = [*self._trades.values(), *self._klines.values(), *self._funding.values(), *self.routes]
+                for part in parts:
+                    group.create_task(part.run())
                 group.create_task(self._refresh())
                 self.ready.set()
         finally:
@@ -187,7 +193,7 @@ class Ingest:
             await self._clock.sleep(self._options.refresh_s)
             try:
                 await self._tables.refresh()
-            except VenueError as error:
+            except (VenueError, StoreUnavailable) as error:
                 self._observer.note("warning", "instruments_not_refreshed", exchange=self.connector.exchange, reason=str(error))
 
     def _tell(self, state: str, reason: str) -> None:
