@@ -5,7 +5,7 @@ All are synchronous and open the database of the settings for themselves; they w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -60,8 +60,7 @@ def add_instrument(listing: Instrument, *, settings: Settings | None = None) -> 
         (made,) = assign_ids([listing], known)
         if made.id in known:
             raise BadInput(f"{made.id} is known already: update it instead")
-        await _save_assets_of(store, made)
-        await store.instruments.save([made], _now_ns())
+        await store_listings(store, made.exchange, [made], _now_ns())
         return made
 
     check_exchange(listing.exchange)
@@ -175,21 +174,26 @@ def import_assets(file: Path, exchange: str, *, settings: Settings | None = None
     return _with_store(settings, write)
 
 
-async def store_listings(store: Store, exchange: str, instruments: Sequence[Instrument], now_ns: int) -> tuple[Written, Written]:
-    """Keep what an exchange lists: its assets, with the shipped names and caps, then the instruments. (assets, instruments)"""
+def name_new_assets(known: Iterable[CryptoAsset]) -> Callable[[str, Sequence[Instrument]], list[CryptoAsset]]:
+    """A function that gives each asset its shipped name and cap once: what is `known` by name, and what somebody changes later, stands."""
     from zvt_crypto.stores.assets import assets_of, load_facts
 
-    known = {a.id: a for a in await store.instruments.load_assets(exchange)}
-    listed = [_merged(known.get(a.id), a) for a in assets_of(exchange, instruments, load_facts())]
-    assets = await store.instruments.save_assets(listed, now_ns, "shipped asset table")
+    facts = load_facts()
+    named = {asset.id for asset in known if asset.full_name}
+
+    def describe_assets(exchange: str, instruments: Sequence[Instrument]) -> list[CryptoAsset]:
+        new = [asset for asset in assets_of(exchange, instruments, facts) if asset.id not in named]
+        named.update(asset.id for asset in new)
+        return new
+
+    return describe_assets
+
+
+async def store_listings(store: Store, exchange: str, instruments: Sequence[Instrument], now_ns: int) -> tuple[Written, Written]:
+    """Keep what an exchange lists: its assets, with the shipped names and caps, then the instruments. (assets, instruments)"""
+    name = name_new_assets(await store.instruments.load_assets(exchange))
+    assets = await store.instruments.save_assets(name(exchange, instruments), now_ns, "shipped asset table")
     return assets, await store.instruments.save(instruments, now_ns)
-
-
-def _merged(known: CryptoAsset | None, listed: CryptoAsset) -> CryptoAsset:
-    """What somebody stored by hand stands; the shipped table only fills what is unknown."""
-    if known is None:
-        return listed
-    return msgspec.structs.replace(known, full_name=known.full_name or listed.full_name, max_supply=known.max_supply or listed.max_supply)
 
 
 def describe(entity: Instrument | CryptoAsset) -> dict[str, Any]:
@@ -243,15 +247,6 @@ def _status(value: object) -> TradingStatus:
         return TradingStatus(str(value))
     except ValueError:
         raise BadInput(f"status {shown(value)} is none of {', '.join(TradingStatus)}") from None
-
-
-async def _save_assets_of(store: Store, listing: Instrument) -> None:
-    from zvt_crypto.stores.assets import assets_of, load_facts
-
-    known = {a.id for a in await store.instruments.load_assets(listing.exchange)}
-    new = [a for a in assets_of(listing.exchange, [listing], load_facts()) if a.id not in known]
-    if new:
-        await store.instruments.save_assets(new, _now_ns(), "shipped asset table")
 
 
 def _with_store(settings: Settings | None, work: Callable[[Store], Awaitable[T]]) -> T:
