@@ -10,11 +10,16 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
+from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp
+from zvt_crypto.domain.market import Kline, Trade
+from zvt_crypto.domain.time import Interval, parse_time
 from zvt_crypto.stores.postgres import PostgresStore, migrate, open_store
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
@@ -78,3 +83,72 @@ async def store(database_url: str) -> AsyncIterator[PostgresStore]:
         yield opened
     finally:
         await opened.close()
+
+
+# ── Rows that store tests share ──
+
+MINUTE = 60_000_000_000
+START = parse_time("2024-08-08T23:58:00Z")  # two minutes before a new day
+KNOWN = START + 10 * MINUTE
+
+PAIR = CryptoPair(
+    id="cryptopair_binance_btcusdt",
+    exchange="binance",
+    native_symbol="BTCUSDT",
+    base_asset="BTC",
+    quote_asset="USDT",
+    tick=Decimal("0.01"),
+    lot=Decimal("0.00001"),
+    min_trade_amount=Decimal("0.00001"),
+    min_notional=Decimal("5"),
+)
+PERP = CryptoPerp(
+    id="cryptoperp_binance_btcusdt",
+    exchange="binance",
+    native_symbol="BTCUSDT",
+    base_asset="BTC",
+    quote_asset="USDT",
+    underlying_asset="BTC",
+    settlement_currency="USDT",
+    tick=Decimal("0.1"),
+    lot=Decimal("0.001"),
+)
+FUTURE = CryptoFuture(
+    id="cryptofuture_binance_btcusdt_261225",
+    exchange="binance",
+    native_symbol="BTCUSDT_261225",
+    base_asset="BTC",
+    quote_asset="USDT",
+    underlying_asset="BTC",
+    settlement_currency="USDT",
+    expiry_ns=parse_time("2026-12-25T08:00:00Z"),
+)
+BAR = Kline(PAIR.id, Interval.MIN_1, START, 100.0, 103.0, 99.0, 101.0, 12.5, 1262.5, 40, True, "venue")
+TRADE = Trade(PAIR.id, "trade", "1000", 60000.01, 0.00123, "buy", START)
+
+
+def bar(minute: int = 0, **changed: object) -> Kline:
+    """BAR, `minute` bars later, with fields changed."""
+    return msgspec.structs.replace(BAR, open_ns=START + minute * MINUTE, **changed)
+
+
+def trade(number: int = 0, **changed: object) -> Trade:
+    """TRADE with the id 1000 + number, `number` ms later, with fields changed."""
+    return msgspec.structs.replace(TRADE, **{"trade_id": str(1000 + number), "event_ns": START + number * 1_000_000, **changed})
+
+
+@pytest.fixture
+async def listed_store(store: PostgresStore) -> PostgresStore:
+    """A store that knows PAIR, PERP and FUTURE."""
+    await store.instruments.save([PAIR, PERP, FUTURE], START)
+    return store
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A plain connection to the same database, as any other program has."""
+    connection = await asyncpg.connect(database_url, server_settings={"timezone": "UTC"})
+    try:
+        yield connection
+    finally:
+        await connection.close()
