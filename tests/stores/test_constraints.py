@@ -30,7 +30,9 @@ def instrument(id="cryptoperp_x_btcusdt", kind="perp", native="BTCUSDT", base=1,
 
 
 def fact(field="tick", value="'0.01'", key=1) -> str:
-    return f"INSERT INTO instrument_fact (instrument_id, field, value, valid_from, known_at) VALUES ({key}, '{field}', {value}, now(), now())"
+    return (
+        f"INSERT INTO instrument_fact (instrument_id, field, value, valid_from, known_at) VALUES ({key}, '{field}', {value}, now(), now())"
+    )
 
 
 def kline(table="kline_1m", key=1, at="2024-01-01 00:00:00", prices="10, 12, 9, 11", volume="1", turnover="1", trades="1", source=4) -> str:
@@ -48,7 +50,9 @@ def trade(key=1, stream=1, rest=0, price="1", quantity="1", id="1", table="trade
 
 
 def funding(key=1, rate="0.0001", mark="100") -> str:
-    return f"INSERT INTO funding (instrument_id, event_time, known_at, rate, mark_price) VALUES ({key}, '2024-01-01', now(), {rate}, {mark})"
+    return (
+        f"INSERT INTO funding (instrument_id, event_time, known_at, rate, mark_price) VALUES ({key}, '2024-01-01', now(), {rate}, {mark})"
+    )
 
 
 def mark(key=1, price="100", index="100", rate="0.0001") -> str:
@@ -186,7 +190,10 @@ async def test_each_rule_refuses_what_it_must_and_names_itself(rows):
             await rows.execute(statement)
         with pytest.raises(asyncpg.IntegrityConstraintViolationError) as refused:
             await rows.execute(statements[-1])
-        assert refused.value.constraint_name in (rule, rule.replace(table, f"{table}_202401"), rule.replace("trade", "trade_20240101")), (table, rule)
+        assert refused.value.constraint_name in (rule, rule.replace(table, f"{table}_202401"), rule.replace("trade", "trade_20240101")), (
+            table,
+            rule,
+        )
         await transaction.rollback()
 
 
@@ -227,7 +234,9 @@ async def test_append_only_tables_refuse_every_change(rows, table):
             await rows.execute(change)
 
 
-@pytest.mark.parametrize("statement", ["UPDATE kline_1m SET instrument_id = 2", "UPDATE kline_1m_202401 SET open_time = now()", "UPDATE trade SET price = 2"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE kline_1m SET instrument_id = 2", "UPDATE kline_1m_202401 SET open_time = now()", "UPDATE trade SET price = 2"]
+)
 async def test_what_a_row_is_about_never_changes(rows, statement):
     await rows.execute(kline())
     await rows.execute(trade())

@@ -66,6 +66,7 @@ class EmbeddedServer:
         self._settings = {**_SETTINGS, **(settings or {})}
         self._timeout_s = timeout_s
         self._lease: int | None = None
+        self._log_start = 0  # what the log held before we started a server
 
     @property
     def pgdata(self) -> Path:
@@ -278,13 +279,17 @@ class EmbeddedServer:
 
     def _log_tail(self) -> str:
         try:
-            return self.log_path.read_bytes()[-600:].decode(errors="replace").strip()
+            return self.log_path.read_bytes()[self._log_start :][-600:].decode(errors="replace").strip()
         except FileNotFoundError:
             return "no log was written"
 
     def _trim_log(self) -> None:
-        if self.log_path.exists() and self.log_path.stat().st_size > _LOG_BYTES:
+        """Keep the log small, and remember where this start's part of it begins."""
+        if not self.log_path.exists():
+            return
+        if self.log_path.stat().st_size > _LOG_BYTES:
             self.log_path.write_bytes(self.log_path.read_bytes()[-_LOG_BYTES // 10 :])
+        self._log_start = self.log_path.stat().st_size
 
     def _failure(self, what: str, told: str) -> StoreUnavailable:
         kind = StoreFull if "No space left on device" in told else StoreUnavailable
