@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zvt_crypto.domain.market import Kline
-from zvt_crypto.domain.time import Interval, floor_ns, next_ns
+from zvt_crypto.domain.time import INTERVALS, Interval, floor_ns, next_ns
 
 # Sums are kept as integers of this many decimals: exact, whatever the order of the terms. 8 are the most that Binance has.
 _SCALE = 10**8
@@ -45,6 +45,8 @@ class Roll:
         base: Interval = Interval.MIN_1,
         complete_from_ns: int | None = None,
     ) -> None:
+        assert INTERVALS.index(base) < INTERVALS.index(interval)
+        assert base is not Interval.WEEK_1  # months do not consist of weeks
         self.instrument = instrument
         self.interval = interval
         self.base = base
