@@ -46,9 +46,12 @@ class Endpoint(Section, frozen=True):
 
 
 class Api(Endpoint, frozen=True):
-    """The REST API."""
+    """The REST API. `hosts`: Host names that are answered (`*`: any); `origins`: web pages of other origins that may read us. Both
+    hold for the WebSocket, too."""
 
     port: Port = 8000
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    origins: tuple[str, ...] = ()
 
 
 class Ws(Endpoint, frozen=True):
