@@ -245,6 +245,12 @@ class Overflow(ZvtCryptoError):
     code = "overflow"
 
 
+class GaveUp(ZvtCryptoError):
+    """A part of the process cannot do its job, and starting it again does not help. The message says why: end, and say so."""
+
+    code = "gave_up"
+
+
 def shown(value: object, most: int = 80) -> str:
     """The value as it may stand in a message: quoted, control characters escaped, cut at `most` characters."""
     text = repr(value) if isinstance(value, str) else repr(str(value))
