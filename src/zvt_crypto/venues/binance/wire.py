@@ -19,8 +19,8 @@ PriceOrZero = Annotated[float, Meta(ge=0, lt=1e15)]
 Quantity = Annotated[float, Meta(gt=0, lt=1e18)]
 Amount = Annotated[float, Meta(ge=0, lt=1e18)]
 Rate = Annotated[float, Meta(gt=-10, lt=10)]
-# Milliseconds, or microseconds where they were asked for: 2001 to 2200, told apart by size.
-Moment = Annotated[int, Meta(ge=10**12, lt=7_258_118_400_000_000)]
+# Milliseconds, or microseconds where they were asked for, told apart by size: up to 2200, and not zero (the documentation shows 1970).
+Moment = Annotated[int, Meta(ge=86_400_000, lt=7_258_118_400_000_000)]
 MomentOrZero = Annotated[int, Meta(ge=0, lt=7_258_118_400_000_000)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]

@@ -1,0 +1,116 @@
+"""The rate budget: fixed windows, shares by priority, and what the venue says."""
+
+from __future__ import annotations
+
+import pytest
+
+from zvt_crypto.domain.errors import Banned, Throttled
+from zvt_crypto.venues.budget import GUARD_MS, MemoryBudget
+
+MINUTE_NS = 60_000_000_000
+AT_30_S = 28_000_000 * MINUTE_NS + 30_000_000_000
+
+
+@pytest.fixture
+def clock(kit):
+    return kit.ManualClock(AT_30_S)
+
+
+@pytest.fixture
+def budget(kit, clock):
+    made = MemoryBudget(clock, kit.ListObserver())
+    made.set_limit("b", 100, 60_000)
+    return made
+
+
+async def test_waits_for_the_next_full_minute_not_for_sixty_seconds(budget, clock):
+    await budget.acquire("b", 90, "backfill")
+    await budget.acquire("b", 10, "backfill")
+    assert clock.slept == [30 + GUARD_MS / 1000]
+    assert budget.used("b") == 10
+
+
+async def test_backfill_leaves_a_share_that_live_orders_and_cancels_can_use(budget, clock):
+    await budget.acquire("b", 90, "backfill")
+    await budget.acquire("b", 5, "live")
+    await budget.acquire("b", 3, "order")
+    await budget.acquire("b", 2, "cancel")
+    assert (clock.slept, budget.used("b")) == ([], 100)
+    with pytest.raises(Throttled):
+        await budget.acquire("b", 1, "cancel")
+
+
+async def test_an_order_is_told_at_once_that_it_would_wait_too_long(budget, clock):
+    await budget.acquire("b", 98, "order")
+    with pytest.raises(Throttled, match="b is closed for 30050 ms") as error:
+        await budget.acquire("b", 1, "order")
+    assert error.value.wait_ms == 30_000 + GUARD_MS
+    assert clock.slept == []
+
+
+async def test_a_higher_count_of_the_venue_is_believed_at_once(budget, clock):
+    await budget.acquire("b", 1, "live")
+    budget.believe("b", 95)
+    await budget.acquire("b", 1, "live")
+    assert len(clock.slept) == 1
+
+
+async def test_a_lower_count_is_believed_when_nothing_is_on_its_way(budget, clock):
+    await budget.acquire("b", 50, "live")
+    budget.believe("b", 10)
+    assert budget.used("b") == 50
+    clock.ns += 2_000_000_000
+    budget.believe("b", 10)
+    assert budget.used("b") == 10
+
+
+async def test_nothing_goes_out_during_a_penalty(budget, clock):
+    budget.penalise("b", 5_000)
+    await budget.acquire("b", 1, "live")
+    assert clock.slept == [5.0]
+    budget.penalise("b", 600_000)
+    with pytest.raises(Banned) as error:
+        await budget.acquire("b", 1, "live")
+    assert error.value.wait_ms == 600_000
+
+
+async def test_a_shorter_penalty_does_not_end_a_longer_one(budget):
+    budget.penalise("b", 600_000)
+    budget.penalise("b", 1)
+    with pytest.raises(Banned):
+        await budget.acquire("b", 1, "backfill")
+
+
+async def test_a_limit_changes_at_run_time_and_keeps_what_was_used(budget, clock):
+    await budget.acquire("b", 40, "live")
+    budget.set_limit("b", 50, 60_000)
+    await budget.acquire("b", 20, "live")
+    assert len(clock.slept) == 1
+    budget.set_limit("b", 1000, 60_000)
+    await budget.acquire("b", 800, "live")
+    assert len(clock.slept) == 1
+
+
+async def test_one_call_heavier_than_the_limit_does_not_hang(budget, clock):
+    await budget.acquire("b", 250, "live")
+    assert clock.slept == []
+
+
+async def test_an_unknown_bucket_is_unlimited_until_it_is_stated_or_penalised(kit, clock):
+    budget = MemoryBudget(clock, kit.ListObserver())
+    budget.believe("x", 10**6)
+    await budget.acquire("x", 10**6, "backfill")
+    assert budget.used("x") == 0
+    budget.penalise("x", 1_000)
+    await budget.acquire("x", 1, "live")
+    assert clock.slept == [1.0]
+
+
+async def test_a_day_of_backfill_uses_nine_tenths_and_never_more(budget, clock):
+    start, spent, window_used = clock.ns, 0, {}
+    while clock.ns < start + 60 * MINUTE_NS:
+        await budget.acquire("b", 5, "backfill")
+        spent += 5
+        window_used[clock.ns // MINUTE_NS] = window_used.get(clock.ns // MINUTE_NS, 0) + 5
+    assert max(window_used.values()) == 90
+    assert spent >= 60 * 90
