@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from zvt_crypto.domain.errors import Overflow
+from zvt_crypto.domain.errors import Overflow, StoreUnavailable
 from zvt_crypto.domain.instrument import Kind, kind_of
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, floor_ns, next_ns
@@ -23,6 +23,8 @@ from zvt_crypto.services.options import IngestOptions
 
 _HEARD: tuple[type, ...] = (Trade, Gap, Kline)
 _MINUTE = Interval.MIN_1
+_ASK_AGAIN_S = 0.5
+_RECORDER_TRIES = 10  # the recorder may be some batches behind what we are given
 
 
 class BarOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class BarService:
         self._observer = observer
         self._options = options or BarOptions()
         self._bars: dict[str, InstrumentBars] = {}
-        self._streams: dict[str, TradeStream | None] = {}
+        self._streams: dict[str, TradeStream] = {}
         self._dirty: dict[str, None] = {}
         self._venue_ns: dict[tuple[str, Interval], int] = {}
         self._reader: Reader = self._listen()
@@ -139,8 +141,7 @@ class BarService:
             return
         bars = self._bars.get(trade.instrument)
         if bars is None:
-            bars = await self._rebuilt(trade)
-            self._bars[trade.instrument] = bars
+            bars = self._bars[trade.instrument] = await self._rebuilt_patiently(trade)
         self._publish_finals(bars.on_trade(trade))
         self._dirty[trade.instrument] = None
 
@@ -171,12 +172,23 @@ class BarService:
         return heard_ns is not None and self._clock.now_ns() - heard_ns < self._options.venue_quiet_s * NS_PER_S
 
     def _stream_of(self, instrument: str) -> TradeStream | None:
-        if instrument not in self._streams:
+        stream = self._streams.get(instrument)
+        if stream is None:
             connector = next((c for c in self._connectors if instrument in c.instruments), None)
-            self._streams[instrument] = connector.trade_stream(instrument) if connector is not None else None
-        return self._streams[instrument]
+            if connector is not None:
+                stream = self._streams[instrument] = connector.trade_stream(instrument)
+        return stream
 
     # ── from the store ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _rebuilt_patiently(self, first: Trade) -> InstrumentBars:
+        """Events wait meanwhile: a store that is away for long makes us begin again, no more."""
+        while True:
+            try:
+                return await self._rebuilt(first)
+            except StoreUnavailable as error:
+                self._observer.note("warning", "bars_wait", instrument=first.instrument, reason=str(error))
+                await self._clock.sleep(_ASK_AGAIN_S)
 
     async def _rebuilt(self, first: Trade) -> InstrumentBars:
         """The state as it was before `first`, from stored klines and trades. What closed but was not stored is published again."""
@@ -189,7 +201,10 @@ class BarService:
         before = await self._store.trades.read(name, end_ns=resume_ns, limit=1, stream=first.stream)
         for trade in before:
             bars.trades.on_trade(trade)  # only to know that the run reaches back beyond the open
-        await self._feed_trades(bars, resume_ns, first)
+        tries = 0
+        while await self._feed_trades(bars, resume_ns, first) and tries < _RECORDER_TRIES:
+            tries += 1
+            await self._clock.sleep(_ASK_AGAIN_S)
         return bars
 
     async def _resume_ns(self, first: Trade) -> int:
@@ -211,16 +226,17 @@ class BarService:
             if kline.final:
                 self._publish_finals(bars.on_kline(kline))
 
-    async def _feed_trades(self, bars: InstrumentBars, start_ns: int, first: Trade) -> None:
-        """Stored trades from `start_ns` up to `first`, page by page."""
-        rows = self._options.read_rows
+    async def _feed_trades(self, bars: InstrumentBars, start_ns: int, first: Trade) -> bool:
+        """Stored trades from `start_ns` up to `first`, page by page. Returns whether some seem not to be stored yet."""
+        rows, last_id = self._options.read_rows, None
         while True:
             page = await self._store.trades.read(first.instrument, start_ns, first.event_ns + 1, limit=rows, stream=first.stream)
             for trade in sorted(page, key=_by_id):
                 if _by_id(trade) < _by_id(first):
+                    last_id = _by_id(trade)
                     self._publish_finals(bars.on_trade(trade))
             if len(page) < rows or page[-1].event_ns == start_ns:
-                return
+                return bars.trades.contiguous and last_id is not None and last_id + 1 < _by_id(first)
             start_ns = page[-1].event_ns
 
 

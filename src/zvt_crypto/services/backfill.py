@@ -1,0 +1,228 @@
+"""The past, from the venue into the store: resumable, because what is stored already says what is missing.
+
+Every write is idempotent, so a backfill that was killed is simply begun again. What the venue itself does not have (before the
+listing, its own outages) is reported, not invented.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import msgspec
+
+from zvt_crypto.domain.errors import BadInput, VenueError
+from zvt_crypto.domain.instrument import Instrument, kind_of
+from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade, TradeStream
+from zvt_crypto.domain.time import MAX_NS, NS_PER_DAY, NS_PER_MINUTE, Interval, count_opens, floor_ns, next_ns, parse_interval, parse_time
+from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Store
+from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.patience import patiently
+from zvt_crypto.services.tradeflow import REST
+from zvt_crypto.services.traderun import TradeRun
+
+T = TypeVar("T")
+
+# Called with (done, total, rows written so far). `total` may become smaller once the listing is found; None where nobody can know.
+Progress = Callable[[int, int | None, int], None]
+
+
+class BackfillReport(msgspec.Struct, frozen=True):
+    """What was done. `rows`: fetched and stored now. `absent`: ranges [start_ns, end_ns) that the venue does not have."""
+
+    instrument: str
+    noun: str
+    rows: int
+    absent: list[tuple[int, int]] = []
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is missing in the range."""
+        return not self.absent
+
+
+class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`patience_s`: how long a venue that does not answer is asked again."""
+
+    batch_rows: int = 5_000
+    read_rows: int = 20_000
+    patience_s: float = 600.0
+
+
+def _silent(_done: int, _total: int | None, _rows: int) -> None:
+    return
+
+
+class Backfill:
+    """One exchange. Needs the connector's instruments, and that they are stored. Raises VenueError when patience ends, StoreError."""
+
+    def __init__(
+        self,
+        connector: ExchangeConnector,
+        store: Store,
+        clock: Clock,
+        observer: Observer,
+        options: BackfillOptions | None = None,
+        *,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._connector = connector
+        self._store = store
+        self._clock = clock
+        self._observer = observer
+        self._options = options or BackfillOptions()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+
+    # ── klines ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def klines(
+        self, symbol: str, interval: Interval | str = "1m", since: object = None, until: object = None, progress: Progress = _silent
+    ) -> BackfillReport:
+        """Final klines with opens in [since, until); without `since` from the listing, without `until` up to now (the venue's)."""
+        name, length = self._resolve(symbol).id, parse_interval(interval)
+        start_ns = parse_time(since) if since is not None else 0
+        # The kline that forms now cannot be had: a hole there would be none.
+        end_ns = min(parse_time(until) if until is not None else MAX_NS, floor_ns(length, await self._venue_time()))
+        rows = 0
+        absent: list[tuple[int, int]] = []
+        done, total = 0, count_opens(length, start_ns, end_ns)
+        for hole in await self._store.klines.missing(name, length, start_ns, end_ns):
+            at_ns = hole[0]
+            while at_ns < hole[1]:
+                page = await self._kline_page(name, length, at_ns, hole[1])
+                first_ns = page[0].open_ns if page else hole[1]
+                if first_ns > at_ns:
+                    absent.append((at_ns, first_ns))
+                    done += count_opens(length, at_ns, first_ns)
+                    if since is None and at_ns == 0:  # the venue's first kline is the listing: nothing is missing before
+                        absent.clear()
+                        total, done = total - done, 0
+                if not page:
+                    break
+                await self._store.klines.upsert(page, self._clock.now_ns())
+                rows += len(page)
+                done += len(page)
+                absent += _jumps(page, length)
+                progress(min(done, total), total, rows)
+                at_ns = next_ns(length, page[-1].open_ns)
+        progress(total, total, rows)
+        return BackfillReport(name, f"kline {length}", rows, absent)
+
+    async def _kline_page(self, name: str, length: Interval, start_ns: int, end_ns: int) -> list[Kline]:
+        limit = self._options.batch_rows
+        rows = await self._ask(lambda: self._connector.fetch_kdata(name, length, since=start_ns, until=end_ns, limit=limit))
+        return [row for row in rows if row.final and start_ns <= row.open_ns < end_ns]
+
+    # ── trades ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def trades(self, symbol: str, since: object, until: object = None, progress: Progress = _silent) -> BackfillReport:
+        """Trades with times in [since, until) of the stream that is followed live. Progress counts milliseconds of the range."""
+        instrument = self._resolve(symbol)
+        name, stream = instrument.id, self._connector.trade_stream(instrument.id)
+        start_ns = parse_time(since)
+        end_ns = parse_time(until) if until is not None else await self._venue_time()
+        first: list[Trade] = await self._ask(
+            lambda: self._connector.fetch_trades(name, since=start_ns, until=end_ns, stream=stream, limit=1)
+        )
+        run = self._run(name, stream, start_ns, end_ns)
+        if first:
+            contiguous = (kind_of(instrument), stream) not in IngestOptions().jumping_ids
+            await (run.fill if contiguous else run.fetch_all)(int(first[0].trade_id), progress)
+        progress(run.total_ms, run.total_ms, run.rows)
+        return BackfillReport(name, stream, run.rows, [(a, b) for a, b, _, _ in run.absent])
+
+    # ── facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def funding(self, symbol: str, since: object = None, until: object = None, progress: Progress = _silent) -> BackfillReport:
+        """Settled funding. The venue answers whole histories quickly, so all of the range is asked for."""
+        name = self._resolve(symbol).id
+        rows: list[Funding] = await self._ask(lambda: self._connector.fetch_funding(name, since=since, until=until))
+        for part in _parts(rows, self._options.batch_rows):
+            await self._store.facts.save_funding(part, self._clock.now_ns())
+        progress(len(rows), len(rows), len(rows))
+        return BackfillReport(name, "funding", len(rows))
+
+    async def mark(self, symbol: str, since: object, until: object = None, progress: Progress = _silent) -> BackfillReport:
+        """Mark and index prices, one a minute, day by day; days that are stored whole are not asked for again."""
+        name = self._resolve(symbol).id
+        start_ns = floor_ns(Interval.MIN_1, parse_time(since))
+        end_ns = parse_time(until) if until is not None else await self._venue_time()
+        rows, at_ns = 0, start_ns
+        while at_ns < end_ns:
+            until_ns = min(end_ns, floor_ns(Interval.DAY_1, at_ns) + NS_PER_DAY)
+            if not await self._has_marks(name, at_ns, until_ns):
+                day: list[MarkPrice] = await self._ask(lambda a=at_ns, b=until_ns: self._connector.fetch_mark_kdata(name, a, b))  # type: ignore[misc]
+                await self._store.facts.save_mark(day, self._clock.now_ns())
+                rows += len(day)
+            at_ns = until_ns
+            progress((at_ns - start_ns) // NS_PER_MINUTE, (end_ns - start_ns) // NS_PER_MINUTE, rows)
+        return BackfillReport(name, "mark", rows)
+
+    async def _has_marks(self, name: str, start_ns: int, end_ns: int) -> bool:
+        stored = await self._store.facts.read_mark(name, start_ns, end_ns)
+        return len({row.event_ns // NS_PER_MINUTE for row in stored}) >= (end_ns - start_ns) // NS_PER_MINUTE
+
+    # ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def heal(self) -> int:
+        """Fetch what open gaps of trades and klines of this exchange miss. Returns how many gaps were closed; the others stay open."""
+        closed = 0
+        for gap in await self._store.facts.read_gaps(open_only=True):
+            instrument = self._connector.instruments.get(gap.instrument)
+            if instrument is None or instrument.exchange != self._connector.exchange:
+                continue
+            try:
+                healed = await self._heal(gap)
+            except (VenueError, BadInput) as error:
+                self._observer.note("warning", "gap_not_healed", instrument=gap.instrument, channel=gap.channel, reason=str(error))
+                continue
+            if healed:
+                await self._store.facts.save_gaps([msgspec.structs.replace(gap, filled_from=REST)], self._clock.now_ns())
+                closed += 1
+        return closed
+
+    async def _heal(self, gap: Gap) -> bool:
+        if gap.channel == "kline":
+            lengths = [i for i in Interval if gap.reason.startswith(f"{i}:")] or list(Interval)
+            reports = [await self.klines(gap.instrument, i, gap.start_ns, gap.end_ns) for i in lengths if _spans(i, gap)]
+            return all(report.is_complete for report in reports)
+        if gap.channel in ("trade", "agg") and gap.first_id is not None and gap.last_id is not None:
+            stream: TradeStream = "agg" if gap.channel == "agg" else "trade"
+            run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns)
+            await run.fetch_ids(gap.first_id, gap.last_id)
+            return not run.absent
+        if gap.channel in ("trade", "agg") and gap.end_ns > gap.start_ns:
+            return (await self.trades(gap.instrument, gap.start_ns, gap.end_ns)).is_complete
+        return False
+
+    # ── shared ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resolve(self, symbol: str) -> Instrument:
+        return self._connector.instruments.resolve(symbol, self._connector.exchange)
+
+    def _run(self, name: str, stream: TradeStream, start_ns: int, end_ns: int) -> TradeRun:
+        rows = self._options.read_rows
+        return TradeRun(self._connector, self._store, self._clock, self._ask, name, stream, start_ns, end_ns, rows)
+
+    async def _venue_time(self) -> int:
+        return await self._ask(self._connector.fetch_server_time)
+
+    async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await patiently(call, self._clock, self._rng, self._options.patience_s)
+
+
+def _jumps(page: Sequence[Kline], length: Interval) -> list[tuple[int, int]]:
+    """The holes inside an answer: the venue's own."""
+    pairs = ((next_ns(length, a.open_ns), b.open_ns) for a, b in pairwise(page))
+    return [(start, end) for start, end in pairs if start < end]
+
+
+def _parts(rows: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    return (rows[at : at + most] for at in range(0, len(rows), most))
+
+
+def _spans(length: Interval, gap: Gap) -> bool:
+    """Whether a whole kline of that length lies in the gap."""
+    return count_opens(length, gap.start_ns, gap.end_ns) > 0

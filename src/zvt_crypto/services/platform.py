@@ -1,0 +1,139 @@
+"""The live path as a whole: ingest, bars, recorder and healer around one feed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from zvt_crypto.domain.errors import StoreUnavailable, VenueError
+from zvt_crypto.domain.events import Event
+from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Observer, Reader, Spool, Store, WhenFull
+from zvt_crypto.services.backfill import Backfill
+from zvt_crypto.services.bars import BarOptions, BarService
+from zvt_crypto.services.feed import MemoryFeed
+from zvt_crypto.services.ingest import Ingest, Subscriptions
+from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.record import Recorder, RecordOptions
+from zvt_crypto.services.supervise import Supervisor
+from zvt_crypto.services.tables import DescribeAssets, plain_assets
+
+
+class LiveFeed:
+    """A feed whose live state has taken each event in before any reader hears of it."""
+
+    def __init__(self, feed: Feed, live: LiveState) -> None:
+        self._feed = feed
+        self._live = live
+
+    def publish(self, event: Event) -> None:
+        """Live state first, then all readers. Never waits."""
+        self._live.apply(event)
+        self._feed.publish(event)
+
+    def subscribe(
+        self,
+        name: str,
+        *,
+        bound: int,
+        when_full: WhenFull,
+        kinds: tuple[type, ...] = (),
+        spill: Callable[[list[Event]], None] | None = None,
+    ) -> Reader:
+        """As ports.Feed says."""
+        return self._feed.subscribe(name, bound=bound, when_full=when_full, kinds=kinds, spill=spill)
+
+
+class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`heal_s`: how often open gaps are tried again."""
+
+    ingest: IngestOptions = IngestOptions()
+    bars: BarOptions = BarOptions()
+    record: RecordOptions = RecordOptions()
+    heal_s: float = 300.0
+
+
+class Platform:
+    """`run` is all of it, until `stop` is called or the task is cancelled; either way what was received is stored before it returns.
+
+    `subscriptions` is what every connector follows: subscriptions, or a function of the connector, such as
+    `lambda c: plan_subscriptions(c, symbols)`. `live` is kept current before any reader hears of an event. `feed` may be given
+    (readers that subscribe before `run` hear everything); it is wrapped when there is a `live`: use `platform.feed`.
+    """
+
+    def __init__(
+        self,
+        connectors: Sequence[ExchangeConnector],
+        subscriptions: Subscriptions,
+        store: Store,
+        clock: Clock,
+        observer: Observer,
+        *,
+        feed: Feed | None = None,
+        live: LiveState | None = None,
+        spool: Spool | None = None,
+        options: PlatformOptions | None = None,
+        rng: random.Random | None = None,
+        describe: DescribeAssets = plain_assets,
+    ) -> None:
+        inner: Feed = feed if feed is not None else MemoryFeed(observer)
+        self.feed: Feed = LiveFeed(inner, live) if live is not None else inner
+        self._options = options or PlatformOptions()
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._clock = clock
+        self._observer = observer
+        self._stop = asyncio.Event()
+        self.recorder = Recorder(self.feed, store, clock, observer, spool, self._options.record)
+        self.bars = BarService(connectors, self.feed, store, clock, observer, self._options.bars)
+        self.ingests = [
+            Ingest(c, subscriptions, self.feed, store, clock, observer, self._options.ingest, rng=self._rng, describe=describe)
+            for c in connectors
+        ]
+        self._backfills = [Backfill(c, store, clock, observer, rng=self._rng) for c in connectors]
+
+    async def run(self) -> None:
+        """Raises GaveUp when a part cannot do its job."""
+        supervisor = Supervisor(self._clock, self._observer, self._rng)
+        writer = asyncio.create_task(supervisor.keep("record", self.recorder.run))
+        parts: dict[str, Callable[[], Awaitable[None]]] = {f"ingest {i.connector.exchange}": i.run for i in self.ingests}
+        parts |= {"bars": self.bars.run, "heal": self._heal, "record": lambda: asyncio.shield(writer)}
+        work = asyncio.create_task(supervisor.run(parts))
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            work.cancel()
+            await asyncio.wait({work})  # nothing is published any more
+            await self.recorder.stop()
+            writer.cancel()
+            await asyncio.wait({writer})
+        if not work.cancelled():
+            work.result()
+
+    async def ready(self) -> None:
+        """Return once instruments are known and connections are being opened, everywhere."""
+        for ingest in self.ingests:
+            await ingest.ready.wait()
+
+    async def drained(self) -> None:
+        """Return once bars have seen and the store has acknowledged everything that was published."""
+        while self.bars.pending() or self.recorder.backlog:
+            await self.recorder.drained()
+            await self._clock.sleep(0.05)
+
+    def stop(self) -> None:
+        """End `run` in good order. Safe to call from a signal handler of the loop, and twice."""
+        self._stop.set()
+
+    async def _heal(self) -> None:
+        await self.ready()
+        while True:
+            for backfill in self._backfills:
+                try:
+                    await backfill.heal()
+                except (VenueError, StoreUnavailable) as error:
+                    self._observer.note("warning", "not_healed", reason=str(error))
+            await self._clock.sleep(self._options.heal_s)
