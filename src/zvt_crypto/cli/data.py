@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from zvt_crypto.cli.connect import open_connector
+import msgspec
+
 from zvt_crypto.cli.database import open_database
-from zvt_crypto.cli.entities import get_instruments, store_listings
+from zvt_crypto.cli.entities import get_instruments
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
-from zvt_crypto.domain.errors import BadInput, BadTime, OutOfRange, UnknownSymbol, shown
-from zvt_crypto.domain.instrument import Instrument, Instruments, check_exchange
+from zvt_crypto.cli.words import parse_range, resolve_all
+from zvt_crypto.domain.errors import BadInput, OutOfRange, shown
+from zvt_crypto.domain.instrument import check_exchange
 from zvt_crypto.domain.market import Kline
-from zvt_crypto.domain.time import parse_interval, parse_time
+from zvt_crypto.domain.time import parse_interval
 
 if TYPE_CHECKING:
     import pandas
     import polars
 
-    from zvt_crypto.ports import ExchangeConnector, Store, Written
+    from zvt_crypto.ports import Written
 
 Symbols = str | Sequence[str]
 MOST_ROWS = 10_000_000  # of one query; about 3 GB as structs
@@ -119,15 +121,14 @@ def record_data(
     start None: since the listing. end None: up to now. Returns entity id → rows written. An instrument table that is empty or does not
     know a symbol is read from the exchange first. Raises UnknownSymbol, UnknownInterval, BadTime, VenueError, StoreError.
     """
-    of, span = parse_interval(interval), parse_range(start, end)
+    of = parse_interval(interval)
+    parse_range(start, end)
+    chosen = _of_exchange(settings or load_settings(), exchange)
 
     async def go() -> dict[str, int]:
-        from zvt_crypto.cli.fetch import backfill_klines
+        from zvt_crypto.cli.fetch import fetch_history
 
-        chosen = settings or load_settings()
-        async with open_database(chosen) as store, open_connector(chosen, exchange) as connector:
-            instruments = await known_instruments(store, connector, symbols)
-            return await backfill_klines(store, connector, instruments, of, span)
+        return {report.instrument: report.rows for report in await fetch_history(chosen, symbols, "klines", of, start, end)}
 
     return run(go)
 
@@ -138,38 +139,11 @@ def sync_instruments(exchange: str | None = None, *, settings: Settings | None =
     name = check_exchange(exchange or chosen.ingest.exchange)
 
     async def go() -> tuple[Written, Written]:
-        async with open_database(chosen) as store, open_connector(chosen, name) as connector:
-            connector.instruments = await store.instruments.load(name)
-            return await _sync(store, connector)
+        from zvt_crypto.cli.fetch import sync_listings
+
+        return await sync_listings(chosen, name)
 
     return run(go)
-
-
-async def known_instruments(store: Store, connector: ExchangeConnector, symbols: Symbols) -> list[Instrument]:
-    """The instruments of the symbols; the exchange is asked what it lists only where the stored table does not know one."""
-    connector.instruments = await store.instruments.load(connector.exchange)
-    try:
-        return resolve_all(connector.instruments, symbols, connector.exchange)
-    except UnknownSymbol:
-        await _sync(store, connector)
-        return resolve_all(connector.instruments, symbols, connector.exchange)
-
-
-def resolve_all(table: Instruments, symbols: Symbols, exchange: str | None) -> list[Instrument]:
-    """The instruments of names, each once, in their order. Raises BadInput when there is none."""
-    names = [symbols] if isinstance(symbols, str) else list(symbols)
-    if not names:
-        raise BadInput("no symbol was given")
-    return list({(found := table.resolve(name, exchange)).id: found for name in names}.values())
-
-
-def parse_range(start: object, end: object) -> tuple[int | None, int | None]:
-    """[start, end) in ns. Raises BadTime, also for a range that ends before it begins."""
-    start_ns = None if start is None else parse_time(start)
-    end_ns = None if end is None else parse_time(end)
-    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-        raise BadTime(f"start {shown(start)} is not before end {shown(end)}")
-    return start_ns, end_ns
 
 
 class SymbolMappings(Mapping[str, Mapping[str, str]]):
@@ -194,11 +168,8 @@ class SymbolMappings(Mapping[str, Mapping[str, str]]):
         return self._read
 
 
-async def _sync(store: Store, connector: ExchangeConnector) -> tuple[Written, Written]:
-    import time
-
-    listed = await connector.fetch_instruments()
-    return await store_listings(store, connector.exchange, listed, time.time_ns())
+def _of_exchange(settings: Settings, exchange: str) -> Settings:
+    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, exchange=check_exchange(exchange)))
 
 
 def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:

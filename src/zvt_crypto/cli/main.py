@@ -136,7 +136,7 @@ def backfill(
     start: Start = None,
     end: End = None,
     exchange: Exchange = None,
-    what: Annotated[str, typer.Option(help="klines, trades, funding or mark.")] = "klines",
+    what: Annotated[str, typer.Option(help="klines, trades, funding, mark, or gaps: heal the holes that are marked.")] = "klines",
     as_json: Json = False,
     config: Config = None,
     data_dir: DataDir = None,

@@ -1,0 +1,78 @@
+"""History from an exchange into the database: what `backfill` and `record_data` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from zvt_crypto.cli.connect import Silent, open_connector
+from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.words import parse_range, resolve_all
+from zvt_crypto.domain.errors import BadInput, UnknownSymbol, shown
+from zvt_crypto.domain.instrument import Instrument
+from zvt_crypto.domain.time import Interval
+from zvt_crypto.services.backfill import Backfill, BackfillReport, Progress
+from zvt_crypto.venues.clock import SystemClock
+
+if TYPE_CHECKING:
+    from zvt_crypto.ports import ExchangeConnector, Store, Written
+
+Watch = Callable[[Instrument], Progress]
+Work = Callable[[str, Progress], Awaitable[BackfillReport]]
+NOUNS = ("klines", "trades", "funding", "mark", "gaps")
+
+
+async def fetch_history(
+    settings: Settings, symbols: str | Sequence[str], what: str, interval: Interval, start: object, end: object, watch: Watch | None = None
+) -> list[BackfillReport]:
+    """Fetch what is missing of each symbol, one after the other. `watch` makes the progress function of an instrument.
+
+    Raises BadInput for what cannot be asked, UnknownSymbol, VenueError, StoreError.
+    """
+    start_ns, end_ns = parse_range(start, end)
+    if what not in NOUNS:
+        raise BadInput(f"what {shown(what)} is none of {', '.join(NOUNS)}")
+    if what in ("trades", "mark") and start_ns is None:
+        raise BadInput(f"{what} need a start: all of an instrument's would be more than anybody wants")
+    async with open_database(settings) as store, open_connector(settings, settings.ingest.exchange) as connector:
+        backfill = Backfill(connector, store, SystemClock(), Silent())
+        instruments = await known_instruments(store, connector, symbols)
+        if what == "gaps":
+            return [BackfillReport("", "gaps", await backfill.heal())]
+        work: dict[str, Work] = {
+            "klines": lambda name, progress: backfill.klines(name, interval, start_ns, end_ns, progress),
+            "trades": lambda name, progress: backfill.trades(name, start_ns, end_ns, progress),
+            "funding": lambda name, progress: backfill.funding(name, start_ns, end_ns, progress),
+            "mark": lambda name, progress: backfill.mark(name, start_ns, end_ns, progress),
+        }
+        return [await work[what](found.id, watch(found) if watch else _silent) for found in instruments]
+
+
+async def sync_listings(settings: Settings, exchange: str) -> tuple[Written, Written]:
+    """Everything that the exchange lists into the database: (assets, instruments)."""
+    async with open_database(settings) as store, open_connector(settings, exchange) as connector:
+        connector.instruments = await store.instruments.load(connector.exchange)
+        return await _sync(store, connector)
+
+
+async def known_instruments(store: Store, connector: ExchangeConnector, symbols: str | Sequence[str]) -> list[Instrument]:
+    """The instruments of the symbols; the exchange is asked what it lists only where the stored table does not know one."""
+    connector.instruments = await store.instruments.load(connector.exchange)
+    try:
+        return resolve_all(connector.instruments, symbols, connector.exchange)
+    except UnknownSymbol:
+        await _sync(store, connector)
+        return resolve_all(connector.instruments, symbols, connector.exchange)
+
+
+async def _sync(store: Store, connector: ExchangeConnector) -> tuple[Written, Written]:
+    from zvt_crypto.cli.entities import store_listings
+
+    listed = await connector.fetch_instruments()
+    return await store_listings(store, connector.exchange, listed, time.time_ns())
+
+
+def _silent(_done: int, _total: int | None, _rows: int) -> None:
+    return
