@@ -11,7 +11,7 @@ from zvt_crypto.domain.time import NS_PER_S
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr><center>nginx</center></body></html>"
 _BODIES: dict[int, bytes] = {
     429: b'{"code":-1003,"msg":"Too many requests; please use the websocket for live updates."}',
-    418: b'{"code":-1003,"msg":"Way too much request weight used; IP banned until later. Please use WebSocket Streams for live updates to avoid bans."}',
+    418: b'{"code":-1003,"msg":"Way too much request weight used; IP banned."}',
     451: b'{"code":0,"msg":"Service unavailable from a restricted location according to \'b. Eligibility\'."}',
     503: b'{"code":-1008,"msg":"Request throttled by system-level protection."}',
 }
@@ -63,7 +63,10 @@ class Faults:
     def http(
         self, status: int, times: int = 1, *, headers: dict[str, str] | None = None, body: bytes | None = None, path: str = ""
     ) -> None:
-        """Answer the next `times` requests whose path begins with `path` like this. Bodies default to what Binance sends; an HTML page for 5xx."""
+        """Answer the next `times` requests and handshakes whose path begins with `path` like this.
+
+        Bodies default to what Binance sends; to an HTML page where it sends one.
+        """
         text = body if body is not None else _BODIES.get(status, _PAGE % (status, status))
         given = dict(headers or {})
         if status in (418, 429):

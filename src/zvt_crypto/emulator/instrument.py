@@ -213,10 +213,7 @@ class MarketInstrument:
 
     def mark_bars(self, kind: Literal["mark", "index"], interval: str, start_ns: int | None, end_ns: int | None, limit: int) -> list[Bar]:
         """Klines of the mark or index price."""
-        return [
-            Bar(bar.open_ns, *(_priced(kind, price) for price in bar[1:5]), 0, 0, 0, 0, 0, -1, -1)
-            for bar in self.pages.page(interval, start_ns, end_ns, limit)
-        ]
+        return [bar.at_prices(*(_priced(kind, price) for price in bar[1:5])) for bar in self.pages.page(interval, start_ns, end_ns, limit)]
 
     def funding_rate(self, at_ns: int) -> int:
         """The rate settled at a time, in 1e-8: around one basis point, sometimes negative."""

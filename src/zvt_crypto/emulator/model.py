@@ -74,6 +74,10 @@ class Bar(NamedTuple):
     first_id: int
     last_id: int
 
+    def at_prices(self, open_: int, high: int, low: int, close: int) -> Bar:
+        """The same minute of another price, without volume."""
+        return Bar(self.open_ns, open_, high, low, close, 0, 0, 0, 0, 0, -1, -1)
+
 
 class BookImage(NamedTuple):
     """A book at an instant, best first: levels are (price, size)."""
@@ -97,10 +101,10 @@ class Day(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A perpetual's mark, index and next funding; `rate_e8` is a fraction in 1e-8."""
+    """A perpetual's mark and index price, and its next funding; `rate_e8` is a fraction in 1e-8."""
 
     mark: int
-    index: int
+    index_price: int
     rate_e8: int
     next_funding_ns: int
     event_ns: int

@@ -9,12 +9,14 @@ import msgspec
 from zvt_crypto.emulator.binance import wire
 from zvt_crypto.emulator.binance.limits import WeightMeter
 from zvt_crypto.emulator.binance.rest import ENDPOINTS, Fault, Query, route
-from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Closing, Control, Session, opening_of, read_control, result
+from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Closing, Control, Opening, Session, opening_of, read_control, result
+from zvt_crypto.emulator.capture import data_of
 from zvt_crypto.emulator.faults import Faults
 from zvt_crypto.emulator.model import Emission, Market, Recorded, World
 
 Answer = tuple[int, dict[str, str], bytes]
 _JSON = {"Content-Type": "application/json;charset=UTF-8"}
+END_OF_RUN = "!end"  # the stream on which a replay that repeats says that one run is over
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><center><h1>404 Not Found</h1></center></body></html>"
 # Frames a reader may be behind: beyond it a market cuts the connection, and a replay as fast as it is read waits.
 MOST_WAITING = 20_000
@@ -89,8 +91,11 @@ class BinanceDialect:
     # ── WebSocket ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self, path: str, query: str, now_ns: int, host: str = "") -> Session:
-        """A handshake. Raises OpenRefused."""
-        self.poll(now_ns)
+        """A handshake and its session. Raises OpenRefused."""
+        return self.begin(self.admit(path, query, now_ns, host), now_ns)
+
+    def admit(self, path: str, query: str, now_ns: int, host: str = "") -> Opening:
+        """Judge a handshake. Raises OpenRefused."""
         if self.faults.refuses(now_ns):
             raise OpenRefused(0, {}, b"")
         fault = self.faults.answer(path)
@@ -99,6 +104,11 @@ class BinanceDialect:
         opening = opening_of(path, query, host)
         if opening is None:
             raise OpenRefused(404, {"Content-Type": "text/html"}, _NOT_FOUND)
+        return opening
+
+    def begin(self, opening: Opening, now_ns: int) -> Session:
+        """The session of a handshake that was admitted."""
+        self.poll(now_ns)
         session = Session(self._next_session, opening, now_ns)
         self._next_session += 1
         self.sessions[session.id] = session
@@ -169,13 +179,14 @@ class BinanceDialect:
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def poll(self, now_ns: int) -> None:
-        """Let the world move on to `now_ns`: frames go to outboxes, pings and ends become due."""
+    def poll(self, now_ns: int) -> int:
+        """Let the world move on to `now_ns`: frames go to outboxes, pings and ends become due. Returns how many events came."""
         if self.faults.takes_cut():
             self._close_all(Closing(1006, "cut"))
         waiting = max((len(session.outbox) for session in self.sessions.values()), default=0)
-        for emission in self.world.poll(now_ns, max(0, _ROOM - waiting)):
-            if emission is END_OF_RUN:
+        emissions = self.world.poll(now_ns, max(0, _ROOM - waiting))
+        for emission in emissions:
+            if emission.stream == END_OF_RUN:
                 self._close_all(Closing(1001, "the recording begins anew"))
             else:
                 self._fan_out(emission)
@@ -183,6 +194,7 @@ class BinanceDialect:
             session.tick(now_ns)
             if len(session.outbox) > MOST_WAITING:
                 session.closing = session.closing or Closing(1008, "Too slow")
+        return len(emissions)
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to do next, if nobody calls before."""
@@ -203,6 +215,8 @@ class BinanceDialect:
         fact = emission.fact
         if isinstance(fact, Recorded):
             raw, enveloped = fact.raw, fact.enveloped
+            if not raw and any(not self.sessions[one].combined for one in listening):
+                raw = data_of(fact.enveloped or b"")
         else:
             listing = self.world.listings(emission.market)[emission.symbol]
             raw, enveloped = wire.event(listing, emission.stream, fact), None
@@ -215,7 +229,3 @@ class BinanceDialect:
                 frame = raw
             if faults is None or not faults.loses(frame):
                 session.outbox.append(frame)
-
-
-# A replay that repeats says with this that one run is over.
-END_OF_RUN = Emission("spot", "", "!end", Recorded(b"", None))

@@ -6,6 +6,7 @@ from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.model import Market
 
 LIMIT: dict[Market, int] = {"spot": 6000, "usdm": 2400}
+_ADVICE = "Please use WebSocket Streams for live updates to avoid"
 _PATIENCE = 10  # requests answered 429 before the ban
 _BAN_NS = 2 * NS_PER_MINUTE  # the shortest the exchange knows
 
@@ -52,11 +53,11 @@ class WeightMeter:
             self._banned_until_ns = now_ns + _BAN_NS
             return self._ban(now_ns)
         wait_s = max(1, -(-((minute + 1) * NS_PER_MINUTE - now_ns) // NS_PER_S))
-        text = f"Too much request weight used; current limit is {self.limit} request weight per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
+        text = f"Too much request weight used; current limit is {self.limit} request weight per 1 MINUTE. {_ADVICE} polling the API."
         return 429, {"Retry-After": str(wait_s)}, b'{"code":-1003,"msg":"%s"}' % text.encode()
 
     def _ban(self, now_ns: int) -> Refusal:
         left_s = max(1, -(-(self._banned_until_ns - now_ns) // NS_PER_S))
         until_ms = self._banned_until_ns // NS_PER_MS
-        text = f"Way too much request weight used; IP banned until {until_ms}. Please use WebSocket Streams for live updates to avoid bans."
+        text = f"Way too much request weight used; IP banned until {until_ms}. {_ADVICE} bans."
         return 418, {"Retry-After": str(left_s)}, b'{"code":-1003,"msg":"%s"}' % text.encode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.bars import next_open
@@ -55,7 +56,8 @@ def event(listing: Listing, stream: str, fact: Fact) -> bytes:
     """A fact as the payload of its stream."""
     if isinstance(fact, Recorded):
         return fact.raw
-    return _EVENTS[type(fact)](listing, stream, fact).encode()  # type: ignore[operator]
+    encode: Callable[[Listing, str, Any], str] = _EVENTS[type(fact)]
+    return encode(listing, stream, fact).encode()
 
 
 def _trade(listing: Listing, _: str, t: Trade) -> str:
@@ -119,7 +121,7 @@ def _mark(listing: Listing, _: str, m: Mark) -> str:
     ms = m.event_ns // NS_PER_MS
     mark = text_e8(m.mark)
     return (
-        f'{{"e":"markPriceUpdate","E":{ms},"s":"{listing.symbol}","p":"{mark}","ap":"{mark}","P":"{mark}","i":"{text_e8(m.index)}",'
+        f'{{"e":"markPriceUpdate","E":{ms},"s":"{listing.symbol}","p":"{mark}","ap":"{mark}","P":"{mark}","i":"{text_e8(m.index_price)}",'
         f'"r":"{text_e8(m.rate_e8)}","T":{m.next_funding_ns // NS_PER_MS},"st":1}}'
     )
 
@@ -148,7 +150,7 @@ def _day(listing: Listing, stream: str, day: Day) -> str:
     )
 
 
-_EVENTS = {
+_EVENTS: dict[type, Callable[..., str]] = {
     Trade: _trade,
     Agg: _agg,
     Depth: _depth,
@@ -181,9 +183,10 @@ def depth_answer(listing: Listing, book: BookImage) -> str:
 def trade_row(listing: Listing, t: Trade) -> str:
     """`/trades`, `/historicalTrades`."""
     best = ',"isBestMatch":true' if listing.market == "spot" else ""
+    value = turnover(listing, t.price * t.size)
     return (
         f'{{"id":{t.id},"price":"{price(listing, t.price)}","qty":"{size(listing, t.size)}",'
-        f'"quoteQty":"{turnover(listing, t.price * t.size)}","time":{t.time_ns // NS_PER_MS},"isBuyerMaker":{flag(t.buyer_is_maker)}{best}}}'
+        f'"quoteQty":"{value}","time":{t.time_ns // NS_PER_MS},"isBuyerMaker":{flag(t.buyer_is_maker)}{best}}}'
     )
 
 
@@ -253,7 +256,7 @@ def quote_row(listing: Listing, book: BookImage) -> str:
 def mark_row(listing: Listing, m: Mark) -> str:
     """`/premiumIndex`."""
     return (
-        f'{{"symbol":"{listing.symbol}","markPrice":"{text_e8(m.mark)}","indexPrice":"{text_e8(m.index)}",'
+        f'{{"symbol":"{listing.symbol}","markPrice":"{text_e8(m.mark)}","indexPrice":"{text_e8(m.index_price)}",'
         f'"estimatedSettlePrice":"{text_e8(m.mark)}","lastFundingRate":"{text_e8(m.rate_e8)}","interestRate":"0.00010000",'
         f'"nextFundingTime":{m.next_funding_ns // NS_PER_MS},"time":{m.event_ns // NS_PER_MS}}}'
     )

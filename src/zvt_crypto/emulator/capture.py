@@ -1,0 +1,370 @@
+"""Recordings of Binance's wire, read by content: frames as received, and the REST answers that were recorded beside them.
+
+Three formats, each plain, gzip or zstandard: hftbacktest lines (`ns raw_json`), cryptofeed's old lines (`ts: raw`, `url -> ts: body`)
+and its JSON lines (`{"t":"recv",…}`). Several files make one capture, in the order given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import zstandard
+
+from zvt_crypto.domain.errors import BadCapture, shown
+from zvt_crypto.emulator.model import Market
+
+MOST_BYTES = 2 << 30  # of a capture, unpacked: it is held in memory
+
+
+class Frame(NamedTuple):
+    """A frame as received. `stream` is canonical: symbol and channel without a speed (`btcusdt@depth`)."""
+
+    recv_ns: int
+    market: Market
+    symbol: str
+    stream: str
+    payload: bytes
+    enveloped: bool
+
+    def raw(self) -> bytes:
+        """The payload without its envelope: the recorded bytes of `data`."""
+        return data_of(self.payload) if self.enveloped else self.payload
+
+
+class RestAnswer(NamedTuple):
+    """A recorded REST answer, and how many frames had come before it."""
+
+    at: int
+    market: Market
+    path: str
+    symbol: str
+    body: bytes
+
+
+class Channel(NamedTuple):
+    """A channel that a capture holds: `trade`, `aggTrade`, `kline_1m`, `depth`, `bookTicker`, …"""
+
+    market: Market
+    symbol: str
+    name: str
+    frames: int
+
+
+class _Envelope(msgspec.Struct):
+    stream: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Record(msgspec.Struct):
+    t: str
+    ts: float = 0.0
+    conn: str = ""
+    data: str = ""
+    url: str = ""
+    addr: str = ""
+    exchange: str = ""
+
+
+class _Bare(msgspec.Struct):
+    """What names the stream of a frame without an envelope, and what tells the market."""
+
+    e: str = ""
+    s: str = ""
+    u: int = 0
+    pu: int | None = None
+    M: bool | None = None
+    X: str | None = None
+    k: dict[str, object] | None = None
+    lastUpdateId: int = 0  # noqa: N815 - the wire's name
+
+
+_ENVELOPES = msgspec.json.Decoder(_Envelope)
+_RECORDS = msgspec.json.Decoder(_Record)
+_BARES = msgspec.json.Decoder(_Bare)
+
+
+class _Line(NamedTuple):
+    """One recorded thing before its market is known for certain."""
+
+    recv_ns: int
+    market: Market | None
+    url: str
+    payload: bytes
+
+
+def data_of(enveloped: bytes) -> bytes:
+    """The recorded bytes of `data` in an envelope."""
+    return bytes(_ENVELOPES.decode(enveloped).data)
+
+
+class Capture:
+    """All frames and answers of one or several recordings."""
+
+    def __init__(self, frames: list[Frame], answers: list[RestAnswer], damage: list[str]) -> None:
+        self.frames = frames
+        self.answers = answers
+        self.damage = damage
+        ends = b"".join(frame.payload for frame in (frames[:3] + frames[-3:]))
+        self.digest = hashlib.sha256(b"%d %d " % (len(frames), len(answers)) + ends).hexdigest()[:16]
+
+    @property
+    def first_ns(self) -> int:
+        """When the first frame was received."""
+        return self.frames[0].recv_ns
+
+    @property
+    def last_ns(self) -> int:
+        """When the last frame was received."""
+        return self.frames[-1].recv_ns
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What it holds, by market, symbol and channel."""
+        counts: dict[tuple[Market, str, str], int] = {}
+        for frame in self.frames:
+            key = (frame.market, frame.symbol, frame.stream.partition("@")[2])
+            counts[key] = counts.get(key, 0) + 1
+        return tuple(Channel(*key, count) for key, count in sorted(counts.items()))
+
+
+def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = False) -> Capture:
+    """Read recordings, in the order given.
+
+    Raises BadCapture, naming file, line and reason, where one is cut off or in no known format. With `salvage`, what is whole
+    before the damage is served, and `damage` says what was wrong.
+    """
+    listed = [paths] if isinstance(paths, Path | str) else list(paths)
+    frames: list[Frame] = []
+    answers: list[RestAnswer] = []
+    damage: list[str] = []
+    room = MOST_BYTES
+    for path in map(Path, listed):
+        lines: list[_Line] = []
+        room = _collect(path, lines, damage, salvage, room)
+        _place(lines, frames, answers)
+    if not frames:
+        raise BadCapture(f"{', '.join(str(path) for path in listed)}: no frames of market data in it")
+    return Capture(frames, answers, damage)
+
+
+def _collect(path: Path, lines: list[_Line], damage: list[str], salvage: bool, room: int) -> int:
+    number = 0  # of whole lines read
+    parse: Callable[[bytes], list[_Line]] | None = None
+    try:
+        for text in _lines(path):
+            number += 1
+            room -= len(text)
+            if room < 0:
+                raise BadCapture(f"larger than {MOST_BYTES} bytes unpacked: replay it in parts")
+            if not text.strip():
+                continue
+            parse = parse or _format_of(text)
+            lines += parse(text)
+    except (BadCapture, msgspec.MsgspecError, ValueError, EOFError, zlib.error, zstandard.ZstdError) as error:
+        where = f"{path}, line {number + 1 if isinstance(error, EOFError | zlib.error | zstandard.ZstdError) else number}: {_reason(error)}"
+        if not salvage or not lines:
+            raise BadCapture(where) from error
+        damage.append(where)
+    except OSError as error:
+        raise BadCapture(f"{path}: cannot be read: {error.strerror}") from error
+    return room
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the compressed file ends in the middle (cut off)"
+    if isinstance(error, zlib.error | zstandard.ZstdError):
+        return f"the compressed data is damaged ({error})"
+    if isinstance(error, msgspec.MsgspecError):
+        return f"the frame is not whole JSON ({error})"
+    return str(error)
+
+
+# ── Bytes to lines ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a plain, gzip or zstandard file. Raises EOFError after the last whole line of one that is cut off."""
+    rest = b""
+    cut = False
+    with path.open("rb") as file:
+        magic = file.read(4)
+        file.seek(0)
+        blocks = iter(lambda: file.read(1 << 20), b"")
+        if magic[:2] == b"\x1f\x8b":
+            chunks = _unpacked(blocks, lambda: zlib.decompressobj(31))
+        elif magic == b"\x28\xb5\x2f\xfd":
+            chunks = _unpacked(blocks, lambda: zstandard.ZstdDecompressor().decompressobj())
+        else:
+            chunks = blocks
+        try:
+            for chunk in chunks:
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
+        except EOFError:
+            cut = True
+    if cut:
+        raise EOFError
+    if rest:
+        yield rest
+
+
+def _unpacked(blocks: Iterator[bytes], fresh: Callable[[], object]) -> Iterator[bytes]:
+    """Decompress members one after the other; EOFError if the last one does not end."""
+    tool: object = None
+    for block in blocks:
+        while block:
+            tool = tool or fresh()
+            yield tool.decompress(block)  # type: ignore[attr-defined]
+            if not tool.eof:  # type: ignore[attr-defined]
+                break
+            block = tool.unused_data  # type: ignore[attr-defined]
+            tool = None
+    if tool is not None:
+        raise EOFError
+
+
+# ── Lines to frames ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+_HFT = re.compile(rb"(\d{16,19}) (\{.*)")
+_OLD_FRAME = re.compile(rb"(\d+)\.(\d+): (.*)")
+_OLD_ANSWER = re.compile(rb"(https?://\S+) -> (\d+)\.(\d+): (.*)")
+_OLD_CONNECT = re.compile(rb"(wss?://\S+) <-> (\d+)\.(\d+)")
+
+
+def _format_of(line: bytes) -> Callable[[bytes], list[_Line]]:
+    """The parser of a recording, told by its first line."""
+    if _HFT.match(line):
+        return _hft
+    if line.startswith(b'{"t":'):
+        return _JsonLines()
+    if _OLD_FRAME.match(line) or _OLD_ANSWER.match(line) or _OLD_CONNECT.match(line):
+        return _OldLines()
+    raise BadCapture(f"in no known format: {shown(line[:60].decode('utf-8', 'replace'))}")
+
+
+def _hft(line: bytes) -> list[_Line]:
+    found = _HFT.fullmatch(line.rstrip(b"\r"))
+    if found is None:
+        raise BadCapture(f"not `ns json`: {shown(line[:60].decode('utf-8', 'replace'))}")
+    _ENVELOPES.decode(found[2])
+    return [_Line(int(found[1]), None, "", found[2])]
+
+
+class _OldLines:
+    """cryptofeed's lines of 2021: the market is that of the last connection."""
+
+    def __init__(self) -> None:
+        self._market: Market | None = None
+
+    def __call__(self, line: bytes) -> list[_Line]:
+        if (found := _OLD_FRAME.fullmatch(line)) is not None:
+            _ENVELOPES.decode(found[3])
+            return [_Line(_ns(found[1], found[2]), self._market, "", found[3])]
+        if (found := _OLD_ANSWER.fullmatch(line)) is not None:
+            msgspec.json.decode(found[4], type=msgspec.Raw)
+            return [_Line(_ns(found[2], found[3]), None, found[1].decode(), found[4])]
+        if (found := _OLD_CONNECT.fullmatch(line)) is not None:
+            self._market = _market_of(found[1].decode())
+            return []
+        raise BadCapture(f"not `time: json`: {shown(line[:60].decode('utf-8', 'replace'))}")
+
+
+class _JsonLines:
+    """cryptofeed's JSON lines: each connection's record names its address."""
+
+    def __init__(self) -> None:
+        self._markets: dict[str, Market] = {}
+
+    def __call__(self, line: bytes) -> list[_Line]:
+        record = _RECORDS.decode(line)
+        recv_ns = round(record.ts * 1_000_000) * 1_000  # float seconds hold microseconds
+        if record.t == "connect":
+            self._markets[record.conn] = _market_of(record.addr)
+        elif record.t == "recv":
+            payload = record.data.encode()
+            _ENVELOPES.decode(payload)
+            return [_Line(recv_ns, self._markets.get(record.conn), "", payload)]
+        elif record.t == "http":
+            return [_Line(recv_ns, None, record.url, record.data.encode())]
+        return []
+
+
+def _ns(seconds: bytes, fraction: bytes) -> int:
+    return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
+
+
+def _market_of(url: str) -> Market:
+    return "usdm" if "fstream" in url or "fapi" in url else "spot"
+
+
+def _place(lines: list[_Line], frames: list[Frame], answers: list[RestAnswer]) -> None:
+    """Add one file's frames and answers; the answers find their places by time, since some formats write them first."""
+    start = len(frames)
+    fallback = _judge(lines)
+    asked: list[_Line] = []
+    for line in lines:
+        frame = None if line.url else _frame(line, line.market or fallback)
+        if frame is not None:
+            frames.append(frame)
+        elif line.url or line.payload.startswith(b'{"lastUpdateId"'):
+            asked.append(line)
+    symbols = {(frame.market, frame.symbol) for frame in frames[start:]}
+    order = sorted(frame.recv_ns for frame in frames[start:])
+    for line in sorted(asked, key=lambda one: one.recv_ns):
+        at = start + bisect_right(order, line.recv_ns)
+        answer = _answer(line, at, symbols)
+        if answer is not None:
+            answers.append(answer)
+
+
+def _judge(lines: list[_Line]) -> Market:
+    """The market of frames that came without an address: USD-M has `pu`, and a time on its quotes."""
+    for line in lines:
+        if line.market is not None or line.url:
+            continue
+        envelope = _ENVELOPES.decode(line.payload)
+        bare = _BARES.decode(envelope.data if envelope.stream else line.payload)
+        if bare.pu is not None or bare.e == "bookTicker" or bare.X is not None:
+            return "usdm"
+        if bare.M is not None or bare.e == "depthUpdate" or (not bare.e and bare.u):
+            return "spot"
+    return "spot"
+
+
+def _frame(line: _Line, market: Market) -> Frame | None:
+    envelope = _ENVELOPES.decode(line.payload)
+    if envelope.stream:
+        parts = envelope.stream.split("@")
+        if len(parts) < 2:
+            return None
+        return Frame(line.recv_ns, market, parts[0].upper(), "@".join(parts[:2]), line.payload, True)
+    bare = _BARES.decode(line.payload)
+    channel = _channel(bare)
+    return Frame(line.recv_ns, market, bare.s, f"{bare.s.lower()}@{channel}", line.payload, False) if channel and bare.s else None
+
+
+def _channel(bare: _Bare) -> str:
+    if bare.e == "kline" and bare.k:
+        return f"kline_{bare.k.get('i')}"
+    known = {"trade": "trade", "aggTrade": "aggTrade", "depthUpdate": "depth", "bookTicker": "bookTicker"}
+    more = {"markPriceUpdate": "markPrice", "24hrTicker": "ticker", "24hrMiniTicker": "miniTicker", "forceOrder": "forceOrder"}
+    return (known | more).get(bare.e, "bookTicker" if not bare.e and bare.u else "")
+
+
+def _answer(line: _Line, at: int, symbols: set[tuple[Market, str]]) -> RestAnswer | None:
+    if line.url:
+        parts = urlsplit(line.url)
+        symbol = parse_qs(parts.query).get("symbol", [""])[0].upper()
+        return RestAnswer(at, _market_of(line.url), parts.path.rpartition("/")[2], symbol, line.payload)
+    if len(symbols) != 1:
+        return None  # a snapshot without a name among several symbols: nobody knows whose
+    market, symbol = next(iter(symbols))
+    return RestAnswer(at, market, "depth", symbol, line.payload)

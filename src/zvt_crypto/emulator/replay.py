@@ -1,0 +1,364 @@
+"""A recording played again: frames as received, at the recorded pace, N times it, or as fast as they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from zvt_crypto.domain.errors import BadInput
+from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
+from zvt_crypto.emulator.capture import Capture, Channel, Frame, RestAnswer
+from zvt_crypto.emulator.model import (
+    E8,
+    Agg,
+    Bar,
+    BookImage,
+    Day,
+    Emission,
+    FundingRow,
+    Listing,
+    Mark,
+    Market,
+    Recorded,
+    Trade,
+    read_e8,
+)
+from zvt_crypto.emulator.recorded import RecordedSymbol, digits_seen, event_ms_of, first_book, snapshot_book, split_symbol
+
+_SAVE_NS = 200 * NS_PER_MS
+_SAMPLE = 2_000  # frames of a symbol that digits are inferred from
+_BATCH = 4_096  # frames a poll passes on at most
+
+
+class ReplayWorld:
+    """A World made of a capture.
+
+    speed: times the recorded pace; None: as fast as the slowest reader reads, and standing still while nobody listens.
+    times: runs; between two of them every connection is cut, since ids begin anew.
+    gather_s: a run begins when every recorded stream has a subscriber, or this long after the first one came, so that a
+    client with several sockets misses nothing.
+    state_path: where the position is kept (atomically, at most every 200 ms); a new ReplayWorld on it goes on from there.
+    """
+
+    mode: Literal["market", "replay"] = "replay"
+
+    def __init__(
+        self, capture: Capture, *, speed: float | None = 1.0, times: int = 1, gather_s: float = 1.0, state_path: Path | None = None
+    ) -> None:
+        if speed is not None and not 0 < speed <= 1e6:
+            raise BadInput(f"speed {speed} is out of range: above 0 to 1000000, or none for as fast as it is read")
+        if not 1 <= times <= 1_000_000:
+            raise BadInput(f"times {times} is out of range: 1 to 1000000")
+        self.capture = capture
+        self.position = 0
+        self.run = 1
+        self._speed = speed
+        self._times = times
+        self._gather_ns = int(gather_s * NS_PER_S)
+        self._state_path = state_path
+        self._saved = (-1, -1)
+        self._saved_ns = 0
+        self._watched: set[tuple[Market, str]] = set()
+        self._streams = {(frame.market, frame.stream) for frame in capture.frames}
+        self._first_watch_ns: int | None = None
+        self._origin: tuple[int, int] | None = None  # (now_ns, recv_ns) at the run's begin
+        self._snapshots: dict[tuple[Market, str], list[RestAnswer]] = {}
+        self._infos: dict[Market, bytes] = {}
+        for answer in capture.answers:
+            if answer.path == "depth":
+                self._snapshots.setdefault((answer.market, answer.symbol), []).append(answer)
+            elif answer.path == "exchangeInfo":
+                self._infos.setdefault(answer.market, answer.body)
+        self._first_diff: dict[tuple[Market, str], Frame] = {}
+        for frame in capture.frames:
+            if frame.stream.endswith("@depth"):
+                self._first_diff.setdefault((frame.market, frame.symbol), frame)
+        self._listings = _listings(capture, self._infos)
+        self._forget()
+        self._load()
+
+    def _forget(self) -> None:
+        """What is known before a run's first frame."""
+        self._applied = 0
+        self._answered = 0
+        self._event_ms = next((ms for ms in map(event_ms_of, self.capture.frames[:1000]) if ms), 0)
+        self._symbols = {(f.market, f.symbol): RecordedSymbol(f.market, f.symbol) for f in _one_each(self.capture.frames)}
+
+    # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def done(self) -> bool:
+        """Whether the last run is over."""
+        return self.run >= self._times and self.position >= len(self.capture.frames)
+
+    def poll(self, now_ns: int, room: int) -> list[Emission]:
+        """World.poll."""
+        out: list[Emission] = []
+        if not self.done and self._runs(now_ns):
+            out = self._play(self._reach(now_ns, room))
+            if self.position >= len(self.capture.frames) and self.run < self._times:
+                self.run += 1
+                self.position = 0
+                self._origin = None
+                self._first_watch_ns = None
+                self._forget()
+                out.append(Emission("spot", "", "!end", Recorded(b"", None)))
+        if self._speed is not None:
+            self._settle()
+        if now_ns - self._saved_ns >= _SAVE_NS:
+            self._saved_ns = now_ns
+            self.save()
+        return out
+
+    def _runs(self, now_ns: int) -> bool:
+        """Whether the run has begun; begins it when its readers are there."""
+        if self._origin is not None:
+            return True
+        if self._first_watch_ns is None or not self._watched:
+            return False
+        if now_ns < self._first_watch_ns + self._gather_ns and not self._streams <= self._watched:
+            return False
+        self._origin = (now_ns, self.capture.frames[self.position].recv_ns)
+        return True
+
+    def _reach(self, now_ns: int, room: int) -> int:
+        """The position that may be reached by now."""
+        frames = self.capture.frames
+        if self._speed is None:
+            return min(len(frames), self.position + room) if self._watched else self.position
+        assert self._origin is not None, "asked while running only"
+        limit_ns = self._origin[1] + int((now_ns - self._origin[0]) * self._speed)
+        reach, most = self.position, min(len(frames), self.position + _BATCH)
+        while reach < most and frames[reach].recv_ns <= limit_ns:
+            reach += 1
+        return reach
+
+    def _play(self, reach: int) -> list[Emission]:
+        watched = self._watched
+        out = [
+            Emission(frame.market, frame.symbol, frame.stream, _recorded(frame))
+            for frame in self.capture.frames[self.position : reach]
+            if (frame.market, frame.stream) in watched
+        ]
+        self.position = reach
+        return out
+
+    def next_ns(self, now_ns: int) -> int | None:
+        """World.next_ns: as fast as it is read, the readers set the pace."""
+        if self.done or (not self._watched and self._origin is None):
+            return None
+        if self._origin is None:
+            return None if self._first_watch_ns is None else max(now_ns, self._first_watch_ns + self._gather_ns)
+        if self._speed is None or self.position >= len(self.capture.frames):
+            return None
+        ahead_ns = self.capture.frames[self.position].recv_ns - self._origin[1]
+        return self._origin[0] + int(ahead_ns / self._speed) + 1
+
+    def server_ns(self, now_ns: int) -> int:
+        """The exchange's own time at the position: the newest event time so far."""
+        self._settle()
+        return self._event_ms * NS_PER_MS or self.capture.frames[max(0, self.position - 1)].recv_ns
+
+    # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def channels(self) -> tuple[Channel, ...]:
+        """What the capture holds: clients subscribe to these only."""
+        return self.capture.channels()
+
+    def canonical(self, market: Market, stream: str) -> str | None:
+        """World.canonical: a speed asked for is served by whatever speed was recorded."""
+        name = "@".join(stream.split("@")[:2])
+        return name if (market, name) in self._streams else None
+
+    def watch(self, market: Market, stream: str, now_ns: int) -> None:
+        """World.watch."""
+        self._watched.add((market, stream))
+        if self._first_watch_ns is None:
+            self._first_watch_ns = now_ns
+
+    def unwatch(self, market: Market, stream: str) -> None:
+        """World.unwatch."""
+        self._watched.discard((market, stream))
+
+    # ── What follows from the frames so far ───────────────────────────────────────────────────────────────────────────
+
+    def _settle(self) -> None:
+        """Bring the derived state up to the position; done when somebody asks, not on the way of the frames."""
+        frames, answers = self.capture.frames, self.capture.answers
+        while self._applied < self.position:
+            self._arrive(answers)
+            frame = frames[self._applied]
+            state = self._symbols[frame.market, frame.symbol]
+            state.apply(frame)
+            self._event_ms = max(self._event_ms, state.event_ms)
+            self._applied += 1
+        self._arrive(answers)
+
+    def _arrive(self, answers: list[RestAnswer]) -> None:
+        """Recorded snapshots whose instant has come."""
+        while self._answered < len(answers) and answers[self._answered].at <= self._applied:
+            answer = answers[self._answered]
+            self._answered += 1
+            if answer.path == "depth" and (answer.market, answer.symbol) in self._symbols and self.position:
+                self._symbols[answer.market, answer.symbol].snapshot(answer)
+
+    def _of(self, listing: Listing) -> RecordedSymbol:
+        self._settle()
+        return self._symbols[listing.market, listing.symbol]
+
+    def listings(self, market: Market) -> dict[str, Listing]:
+        """World.listings: the symbols of the frames."""
+        return self._listings[market]
+
+    def recorded(self, market: Market, path: str) -> bytes | None:
+        """World.recorded."""
+        return self._infos.get(market) if path == "exchangeInfo" else None
+
+    def book(self, listing: Listing, limit: int) -> BookImage:
+        """The own book at the position. Before the recorded snapshot came, that snapshot: a client drops the diffs before it and
+        goes on with the one that holds it. Where none was recorded, what quotes and diffs have shown: a partial book."""
+        state = self._of(listing)
+        key = (listing.market, listing.symbol)
+        if state.is_whole and not state.has_gap:
+            return state.book(limit)
+        coming = next((one for one in self._snapshots.get(key, []) if one.at >= self._applied), None)
+        if coming is not None:
+            return snapshot_book(coming, limit)
+        if state.last_id == 0 and key in self._first_diff:
+            return first_book(self._first_diff[key])._replace(bids=state.book(limit).bids, asks=state.book(limit).asks)
+        return state.book(limit)
+
+    def partial_books(self) -> list[str]:
+        """Symbols whose book has no recorded snapshot under it."""
+        return sorted(f"{market} {symbol}" for market, symbol in self._first_diff if (market, symbol) not in self._snapshots)
+
+    def trades(self, listing: Listing, from_id: int | None, limit: int) -> list[Trade]:
+        """World.trades."""
+        rows = self._of(listing).trades
+        return rows[-limit:] if from_id is None else [row for row in rows if row.id >= from_id][:limit]
+
+    def aggs(self, listing: Listing, from_id: int | None, start_ns: int | None, end_ns: int | None, limit: int) -> list[Agg]:
+        """World.aggs."""
+        rows = self._of(listing).aggs
+        if from_id is not None:
+            return [row for row in rows if row.id >= from_id][:limit]
+        within = [row for row in rows if (start_ns or 0) <= row.time_ns and (end_ns is None or row.time_ns <= end_ns)]
+        return within[:limit] if start_ns is not None else within[-limit:]
+
+    def bars(self, listing: Listing, interval: str, start_ns: int | None, end_ns: int | None, limit: int) -> list[Bar]:
+        """World.bars."""
+        return self._of(listing).pages.page(interval, start_ns, end_ns, limit)
+
+    def day(self, listing: Listing) -> Day | None:
+        """World.day."""
+        return self._of(listing).day()
+
+    def mark(self, listing: Listing) -> Mark | None:
+        """World.mark: only what was recorded."""
+        return self._of(listing).mark
+
+    def mark_bars(
+        self, listing: Listing, kind: Literal["mark", "index"], interval: str, start_ns: int | None, end_ns: int | None, limit: int
+    ) -> list[Bar]:
+        """No capture holds them."""
+        return []
+
+    def funding(self, listing: Listing, start_ns: int | None, end_ns: int | None, limit: int) -> list[FundingRow]:
+        """No capture holds it."""
+        return []
+
+    # ── Life ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def status(self) -> dict[str, object]:
+        """World.status."""
+        total = len(self.capture.frames)
+        return {
+            "mode": "replay",
+            "frames": (self.run - 1) * total + self.position,
+            "frames_total": total * self._times,
+            "done": self.done,
+            "started": self._origin is not None,
+            "run": self.run,
+            "partial_books": self.partial_books(),
+            "damage": self.capture.damage,
+        }
+
+    def save(self) -> None:
+        """Write the position down, atomically, if it has moved."""
+        if self._state_path is None or self._saved == (self.run, self.position):
+            return
+        self._saved = (self.run, self.position)
+        fresh = self._state_path.with_suffix(".new")
+        fresh.write_text(json.dumps({"digest": self.capture.digest, "run": self.run, "position": self.position}))
+        fresh.replace(self._state_path)
+
+    def _load(self) -> None:
+        """Go on where another process stopped; another capture's position, or a damaged file, counts for nothing."""
+        if self._state_path is None:
+            return
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            state = json.loads(self._state_path.read_text())
+            run, position = int(state["run"]), int(state["position"])
+            if state["digest"] == self.capture.digest and 1 <= run <= self._times and 0 <= position <= len(self.capture.frames):
+                self.run, self.position = run, position
+
+
+def _recorded(frame: Frame) -> Recorded:
+    return Recorded(b"", frame.payload) if frame.enveloped else Recorded(frame.payload, None)
+
+
+def _one_each(frames: list[Frame]) -> list[Frame]:
+    return list({(frame.market, frame.symbol): frame for frame in frames}.values())
+
+
+class _InfoFilter(msgspec.Struct):
+    filterType: str  # noqa: N815 - the wire's names
+    tickSize: str = ""  # noqa: N815
+    stepSize: str = ""  # noqa: N815
+
+
+class _InfoSymbol(msgspec.Struct):
+    symbol: str
+    baseAsset: str  # noqa: N815
+    quoteAsset: str  # noqa: N815
+    filters: list[_InfoFilter] = []
+
+
+class _Info(msgspec.Struct):
+    symbols: list[_InfoSymbol]
+
+
+def _listings(capture: Capture, infos: dict[Market, bytes]) -> dict[Market, dict[str, Listing]]:
+    """The symbols of the frames, by the recorded exchangeInfo where there is one, else inferred."""
+    known: dict[tuple[Market, str], _InfoSymbol] = {}
+    for market, body in infos.items():
+        with contextlib.suppress(msgspec.MsgspecError):
+            known.update({((market, one.symbol)): one for one in msgspec.json.decode(body, type=_Info).symbols})
+    listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+    samples: dict[tuple[Market, str], list[Frame]] = {}
+    for frame in capture.frames:
+        sample = samples.setdefault((frame.market, frame.symbol), [])
+        if len(sample) < _SAMPLE:
+            sample.append(frame)
+    for (market, symbol), sample in samples.items():
+        info = known.get((market, symbol))
+        listings[market][symbol] = _stated(market, info, capture) if info else _inferred(market, symbol, sample)
+    return listings
+
+
+def _stated(market: Market, info: _InfoSymbol, capture: Capture) -> Listing:
+    tick = next((one.tickSize for one in info.filters if one.filterType == "PRICE_FILTER"), "0.00000001")
+    lot = next((one.stepSize for one in info.filters if one.filterType == "LOT_SIZE"), "0.00000001")
+    return Listing(market, info.symbol, info.baseAsset, info.quoteAsset, read_e8(tick), read_e8(lot), 5 * E8, capture.first_ns)
+
+
+def _inferred(market: Market, symbol: str, sample: list[Frame]) -> Listing:
+    base, quote = split_symbol(symbol)
+    digits = digits_seen(sample)
+    return Listing(
+        market, symbol, base, quote, 10 ** (8 - min(8, digits.price)), 10 ** (8 - min(8, digits.size)), 5 * E8, sample[0].recv_ns
+    )
