@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
+
 from zvt_crypto.api.deps import ApiDeps
 from zvt_crypto.domain.errors import ZvtCryptoError
 from zvt_crypto.domain.instrument import CryptoAsset, CryptoFuture, CryptoPair, CryptoPerp, Instruments
@@ -120,5 +121,17 @@ class Api:
 def make_kline(open_time: str, close: float = 100.0, *, final: bool = True, source: Any = "venue", instrument: str = BTC.id) -> Kline:
     """A one-minute kline at `close`, flat but for a high of one more."""
     return Kline(
-        instrument, Interval.MIN_1, parse_time(open_time), close, close + 1, close, close, 2.5, close * 2.5, 7, final, source, parse_time(open_time)
+        instrument,
+        Interval.MIN_1,
+        parse_time(open_time),
+        close,
+        close + 1,
+        close,
+        close,
+        2.5,
+        close * 2.5,
+        7,
+        final,
+        source,
+        parse_time(open_time),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from api.api_parts import BTC, NOW, Api, make_kline
 
+from api.api_parts import BTC, NOW, Api, make_kline
 from zvt_crypto.domain.time import NS_PER_S
 
 ASK = {"symbol": BTC.id, "interval": "1m"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from api.api_parts import BTC, NOW, Api
 
+from api.api_parts import BTC, NOW, Api
 from zvt_crypto.domain.errors import GeoBlocked, Throttled, Unreachable
 from zvt_crypto.domain.market import BookSnapshot, BookStale, Ticker, Trade
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S

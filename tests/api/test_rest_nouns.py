@@ -5,7 +5,6 @@ from __future__ import annotations
 from decimal import Decimal
 
 from api.api_parts import BTC, NOW, Api
-
 from zvt_crypto.api.rest.assets import gather
 from zvt_crypto.domain.instrument import CryptoAsset
 

@@ -42,18 +42,20 @@ READER_BOUND = 100_000  # events between two flushes; a hundred times the busies
 HIGH_WATER, LOW_WATER = 64 * 1024, 16 * 1024  # bytes that wait in our own buffer: from there a client counts as slow, and no longer
 SEND_BUFFER = 256 * 1024  # bytes of the kernel's, which would otherwise grow to megabytes and hide that a client does not read
 PING_S = 20
-FAREWELL_S = 1.0  # how long a closed client may take to read the reason
+FAREWELL_S = 1.0
 MOST_REQUESTS_A_SECOND = 200  # a client may subscribe to all it is allowed at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewayOptions:
-    """Bounds and timing. `flush_ms`: the longest that an event waits for company."""
+    """Bounds and timing. `flush_ms`: the longest that an event waits for company. `farewell_s`: how long a client that is closed may
+    take to read why."""
 
     flush_ms: float = 5.0
     most_clients: int = 2_000
     most_subscriptions: int = MOST_SUBSCRIPTIONS
     ping_s: float = PING_S
+    farewell_s: float = FAREWELL_S
     access: AccessRules = field(default_factory=AccessRules)
 
 
@@ -115,7 +117,7 @@ class Gateway:
             await asyncio.wait([self._pump])
         leaving = [asyncio.create_task(client.gone.wait()) for client in list(self._clients)]
         if leaving:
-            _, late = await asyncio.wait(leaving, timeout=2 * FAREWELL_S)
+            _, late = await asyncio.wait(leaving, timeout=2 * self.options.farewell_s)
             for task in late:
                 task.cancel()
 
@@ -220,7 +222,11 @@ class Client(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame of the client; pings are answered before they come here."""
-        if self._closing or frame.msg_type == WSMsgType.PONG:
+        if self._closing or transport.is_close_frame_sent:
+            if frame.msg_type == WSMsgType.CLOSE:
+                transport.disconnect()
+            return
+        if frame.msg_type == WSMsgType.PONG:
             return
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.close(WSCloseCode.PROTOCOL_ERROR, "reserved bits are set, but no extension was agreed")
@@ -239,7 +245,7 @@ class Client(WSListener):
             self.close(WSCloseCode.POLICY_VIOLATION, outbox.overflow)
         if outbox.ready and self._transport is not None:
             data = outbox.take()
-            if not self._closing and not self._transport.is_disconnected:
+            if not self._transport.is_close_frame_sent and not self._transport.is_disconnected:
                 self._transport.underlying_transport.write(data)
 
     def close(self, code: WSCloseCode, reason: str) -> None:
@@ -250,8 +256,7 @@ class Client(WSListener):
         self._gateway.observer.count("ws.closed", code=str(code.value))
         self._session.end()
         self._transport.send_close(code, reason.encode()[:120])
-        transport = self._transport
-        asyncio.get_running_loop().call_later(FAREWELL_S, transport.disconnect, False)
+        self._abort_later(self._transport)
 
     def _goodbye(self, frame: WSFrame) -> None:
         assert self._transport is not None
@@ -261,7 +266,10 @@ class Client(WSListener):
         self._session.end()
         # Not graceful for ever: a peer that neither reads nor resets would keep its place until the kernel gives up.
         self._transport.disconnect()
-        asyncio.get_running_loop().call_later(FAREWELL_S, self._transport.disconnect, False)
+        self._abort_later(self._transport)
+
+    def _abort_later(self, transport: WSTransport) -> None:
+        asyncio.get_running_loop().call_later(self._gateway.options.farewell_s, transport.disconnect, False)
 
     def _within_rate(self) -> bool:
         second = self._gateway.clock.now_ns() // 1_000_000_000

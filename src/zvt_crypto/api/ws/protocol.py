@@ -73,7 +73,7 @@ class _Envelope(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _id = msgspec.json.Decoder(int | str | None)
-_params = msgspec.json.Decoder(Params)
+_params = msgspec.json.Decoder(Params | None)
 
 
 def parse_request(payload: bytes) -> Request | Refusal:
@@ -91,7 +91,7 @@ def parse_request(payload: bytes) -> Request | Refusal:
     if envelope.method not in METHODS:
         return Refusal(given_id, UnknownMethod(envelope.method, METHODS))
     try:
-        params = _params.decode(envelope.params) if envelope.params != b"null" else Params()
+        params = _params.decode(envelope.params) or Params()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Refusal(given_id, BadFrame(f"params cannot be read: {_reason(error)}"))
     return Request(given_id, envelope.method, params)  # type: ignore[arg-type]
