@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.engine_recordings import FIXTURES, INSTRUMENT, BestRow, depth_recording, depth_rows
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
 from zvt_crypto.domain.time import Interval, floor_ns
 from zvt_crypto.engine.book import Book, BookSync, Continuity
 from zvt_crypto.venues.binance.book import SpotContinuity, UsdmContinuity
-
-from engine.engine_recordings import FIXTURES, INSTRUMENT, BestRow, depth_recording, depth_rows
 
 Message = BookDelta | BookSnapshot
 HFT = "hftbacktest/examples"
