@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+import random
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import TYPE_CHECKING, Any
 
 from zvt_crypto.api.app import create_app
 from zvt_crypto.api.deps import AccessRules, ApiDeps
@@ -16,12 +17,13 @@ from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import name_new_assets
 from zvt_crypto.cli.pulse import Pulse, TappedFeed
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.services.bars import BarService
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Ingest
+from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.plan import plan_subscriptions
 from zvt_crypto.services.record import Recorder
+from zvt_crypto.services.supervise import Supervisor
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
 from zvt_crypto.telemetry.health import Health
@@ -31,7 +33,6 @@ from zvt_crypto.venues.clock import SystemClock
 if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Store
 
-RESTART_FIRST_S, RESTART_MOST_S = 0.5, 30.0
 HEALTH_S = 1.0
 
 
@@ -52,8 +53,8 @@ class Platform:
         self.api_url = self.ws_url = ""
         self._servers: list[RestServer | Gateway] = []
 
-    async def prepare(self) -> None:
-        """What needs the database: who is named already, and the plan."""
+    async def prepare(self, options: IngestOptions | None = None) -> None:
+        """What needs the database: which assets are named already, and the plan."""
         known = await self.store.instruments.load_assets(self.connector.exchange)
         chosen = self.settings.ingest
         self.ingest = Ingest(
@@ -63,6 +64,7 @@ class Platform:
             self.store,
             self.clock,
             self.observer,
+            options,
             describe=name_new_assets(known),
         )
         self.health.watch("database", self.store.ping)
@@ -100,26 +102,22 @@ class Platform:
         self.api_url = f"http://{_shown_host(api.host)}:{await rest.start()}"
 
     async def run(self, until: Awaitable[object]) -> None:
-        """Follow, record and answer until `until` is done. What fails is started again; what cannot work ends it all (BadInput)."""
+        """Follow, record and answer until `until` is done. Raises GaveUp when a part cannot do its job."""
         assert self.ingest is not None
-        tasks = [
-            asyncio.create_task(self._supervise("record", self.recorder.run), name="record"),
-            asyncio.create_task(self._supervise("bars", self.bars.run), name="bars"),
-            asyncio.create_task(self._supervise("ingest", self.ingest.run), name="ingest"),
-            asyncio.create_task(self._report(), name="health"),
-            *(asyncio.create_task(server.wait()) for server in self._servers),
-        ]
+        supervisor = Supervisor(self.clock, self.observer, random.Random())  # noqa: S311 - jitter, no secret
+        record = asyncio.create_task(supervisor.keep("record", self.recorder.run), name="record")
+        others = asyncio.create_task(
+            supervisor.run({"ingest": self.ingest.run, "bars": self.bars.run, "health": self._report}), name="parts"
+        )
+        servers = [asyncio.create_task(server.wait()) for server in self._servers]
         stop = asyncio.ensure_future(until)
         try:
-            done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([stop, record, others, *servers], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            stop.cancel()
-            record, *others = tasks
-            await _end(others)  # nothing is published any more; the recorder writes what waits
-            with contextlib.suppress(asyncio.CancelledError):
-                await self.recorder.stop()
+            await _end([stop, others, *servers])  # nothing is published any more; the recorder writes what waits
+            await self.recorder.stop()
             await _end([record])
 
     async def close(self) -> None:
@@ -127,28 +125,6 @@ class Platform:
         for server in reversed(self._servers):
             await server.stop()
         self.spool.close()
-
-    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run it; when it fails, say so, wait, run it again. Bad input does not mend itself, and ends the platform."""
-        wait_s = RESTART_FIRST_S
-        while True:
-            began = asyncio.get_running_loop().time()
-            try:
-                await run()
-            except Exception as error:  # noqa: BLE001 - this is the supervisor
-                fault = _innermost(error)
-                if isinstance(fault, BadInput):
-                    raise fault from None
-                self.health.report(name, "failed", f"{type(fault).__name__}: {fault}")
-                self.observer.count("restarts", part=name)
-                self.observer.note("error", "part_failed", part=name, error=type(fault).__name__, reason=str(fault), again_in_s=wait_s)
-            else:
-                return
-            if asyncio.get_running_loop().time() - began > RESTART_MOST_S:
-                wait_s = RESTART_FIRST_S
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, RESTART_MOST_S)
-            self.health.forget(name)
 
     async def _report(self) -> None:
         """Health, once a second, from what the parts say of themselves."""
@@ -164,7 +140,9 @@ class Platform:
 
 
 @contextlib.asynccontextmanager
-async def open_platform(settings: Settings, observer: PrometheusObserver, *, serve: bool = True) -> AsyncIterator[Platform]:
+async def open_platform(
+    settings: Settings, observer: PrometheusObserver, *, serve: bool = True, options: IngestOptions | None = None
+) -> AsyncIterator[Platform]:
     """Database, connector and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order."""
     async with (
         open_database(settings, observer) as store,
@@ -172,7 +150,7 @@ async def open_platform(settings: Settings, observer: PrometheusObserver, *, ser
     ):
         platform = Platform(settings, store, connector, observer)
         try:
-            await platform.prepare()
+            await platform.prepare(options)
             if serve:
                 await platform.serve()
             yield platform
@@ -180,16 +158,11 @@ async def open_platform(settings: Settings, observer: PrometheusObserver, *, ser
             await platform.close()
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
+async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    ending = list(tasks)
+    for task in ending:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        error = error.exceptions[0]
-    return error
+    await asyncio.gather(*ending, return_exceptions=True)
 
 
 def _shown_host(host: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from zvt_crypto.domain.errors import BadInput, NotFound, PortTaken, StoreError, VenueError, ZvtCryptoError
+from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreError, VenueError, ZvtCryptoError
 
 OK = 0
 FAILURE = 1  # something that is none of the others, a check that failed among them
@@ -27,7 +27,11 @@ CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit status that stands for an error."""
+    """The exit status that stands for an error; of one that gave up, its cause's."""
+    if isinstance(error, GaveUp) and error.__cause__ is not None:
+        return exit_code(error.__cause__)
+    if isinstance(error, BaseExceptionGroup):
+        return exit_code(error.exceptions[0])
     for kind, code in CODES:
         if isinstance(error, kind):
             return code

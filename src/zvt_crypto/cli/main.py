@@ -182,6 +182,7 @@ def emulator(
     rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
     speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """An exchange on this machine that speaks Binance's own REST and WebSocket protocol."""
     from zvt_crypto.cli.commands.emulator import run_emulator
@@ -189,7 +190,7 @@ def emulator(
     _end(
         run_emulator(
             mode.value, files or [], host=host, rest_port=rest_port, ws_port=ws_port,
-            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position,
+            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, with_parent=with_parent,
         )
     )  # fmt: skip
 

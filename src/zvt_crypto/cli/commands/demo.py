@@ -1,0 +1,196 @@
+"""`demo`: a whole exchange, database and platform on this machine, in a folder of their own, with checks at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.child import emulator_process
+from zvt_crypto.cli.commands.up import live_session, make_console, open_log
+from zvt_crypto.cli.run import run
+from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
+from zvt_crypto.domain.instrument import ccxt_symbol, kind_of
+from zvt_crypto.domain.time import Interval
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zvt_crypto.cli.build import Platform
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BTC/USDT:USDT", "ETH/USDT:USDT")
+RATE = 20.0  # orders a second for each symbol
+OLD_S = 3600.0  # a folder of a demo that died is removed after so long
+
+
+def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, ...] | None, seed: int) -> int:
+    """Until Ctrl-C, or until the seconds have passed: then a summary, and FAILURE when a check failed."""
+
+    async def go() -> int:
+        console = make_console()
+        checks: list[tuple[str, bool, str]] = []
+        with _own_folder(settings.data_dir) as folder:
+            console.print("starting exchange, database and platform …", style="dim")
+            chosen = symbols or SYMBOLS
+            async with emulator_process(["market", "--seed", str(seed), "--rate", str(RATE), "--symbols", ",".join(chosen)]) as (place, _):
+                ours = _own_settings(settings, folder, place.rest_url, place.ws_url, chosen)
+                with open_log(ours, quiet=True) as observer:
+
+                    async def before_end(platform: Platform) -> None:
+                        checks.extend(await _ask(platform))
+
+                    async def after_end(platform: Platform) -> None:
+                        checks.extend(await _look(platform))
+                        _print_summary(console, platform, checks)
+
+                    title = f"zvt-crypto demo: a synthetic Binance at {place.rest_url}, all in {folder}"
+                    await live_session(
+                        ours,
+                        observer,
+                        console,
+                        title,
+                        seconds=seconds,
+                        show=console.is_terminal,
+                        before_end=before_end,
+                        after_end=after_end,
+                    )
+        return exits.OK if all(good for _, good, _ in checks) else exits.FAILURE
+
+    return run(go)
+
+
+@contextlib.contextmanager
+def _own_folder(data_dir: Path) -> Iterator[Path]:
+    """A new folder under <data dir>/demo, removed at the end; so are those that demos left that were killed."""
+    demos = data_dir / "demo"
+    demos.mkdir(parents=True, exist_ok=True)
+    for old in demos.iterdir():
+        if time.time() - old.stat().st_mtime > OLD_S and not _is_alive(old.name):
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=demos))
+    folder.chmod(0o755)  # PostgreSQL may run as another user than root; the database's own folder is closed
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(name: str) -> bool:
+    pid = name.partition("-")[0]
+    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+
+
+def _own_settings(settings: Settings, folder: Path, rest_url: str, ws_url: str, symbols: tuple[str, ...]) -> Settings:
+    return msgspec.structs.replace(
+        settings,
+        data_dir=folder,
+        database=Database(),
+        binance=Binance(rest=rest_url, ws=ws_url),
+        ingest=msgspec.structs.replace(settings.ingest, exchange="binance", symbols=symbols),
+        api=msgspec.structs.replace(settings.api, port=_free(settings.api.host, settings.api.port, Api().port)),
+        ws=msgspec.structs.replace(settings.ws, port=_free(settings.ws.host, settings.ws.port, Ws().port)),
+    )
+
+
+def _free(host: str, port: int, usual: int) -> int:
+    """A usual port that is taken is no reason to show nothing: then any free one. A port that somebody chose stays."""
+    if port != usual:
+        return port
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return 0
+    return port
+
+
+async def _ask(platform: Platform) -> list[tuple[str, bool, str]]:
+    """Whether the API answers, asked as anybody would ask it."""
+    import aiohttp
+
+    (entity, *_) = [s.instrument for s in platform.ingest.subscriptions] if platform.ingest else ["cryptopair_binance_btcusdt"]
+    api = f"{platform.api_url}/api/v1/crypto"
+    asked = {
+        "ready": f"{platform.api_url}/ready",
+        "exchanges": f"{api}/exchanges",
+        "pairs": f"{api}/pairs?exchange=binance",
+        "kdata": f"{api}/kdata?symbol={entity}&interval=1m&limit=10",
+        "ticker": f"{api}/ticker?symbol={entity}",
+        "orderbook": f"{api}/orderbook?symbol={entity}&depth=5",
+        "assets search": f"{api}/assets/search?q=bitcoin&exchange=binance",
+    }
+    failed = []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        for name, url in asked.items():
+            try:
+                async with session.get(url) as answer:
+                    if answer.status != 200:
+                        failed.append(f"{name}: {answer.status} {(await answer.text())[:120]}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                failed.append(f"{name}: {error}")
+        spoke, said = await _listen(session, platform.ws_url, entity)
+    return [("REST answered", not failed, "; ".join(failed) or f"{len(asked)} endpoints"), ("WebSocket spoke", spoke, said)]
+
+
+async def _listen(session: object, url: str, entity: str) -> tuple[bool, str]:
+    import aiohttp
+
+    assert isinstance(session, aiohttp.ClientSession)
+    try:
+        async with session.ws_connect(url) as ws:
+            await ws.send_json({"id": 1, "method": "subscribe", "params": {"channel": "depth", "symbol": entity, "depth": 5}})
+            first = await ws.receive_json(timeout=5)
+            second = await ws.receive_json(timeout=5)
+    except (aiohttp.ClientError, TimeoutError, TypeError, ValueError) as error:
+        return False, f"{type(error).__name__}: {error}"
+    return "result" in first and second.get("channel") == "depth", f"acknowledged, then a {second.get('type')} of the book"
+
+
+async def _look(platform: Platform) -> list[tuple[str, bool, str]]:
+    """What is stored, now that nothing is under way: trades without holes, minutes equal to their own trades."""
+    holes, trades, minutes, differ = [], 0, 0, []
+    assert platform.ingest is not None
+    ids = dict.fromkeys(s.instrument for s in platform.ingest.subscriptions)
+    for instrument in (platform.connector.instruments.get(name) for name in ids):
+        if instrument is None:
+            continue
+        stored = await platform.store.trades.read(instrument.id)
+        numbers = [int(trade.trade_id) for trade in stored]
+        trades += len(numbers)
+        if numbers and sorted(numbers) != list(range(min(numbers), max(numbers) + 1)):
+            holes.append(f"{kind_of(instrument)} {ccxt_symbol(instrument)}")
+        for kline in await platform.store.klines.read(instrument.id, Interval.MIN_1):
+            volume = sum(t.quantity for t in stored if kline.open_ns <= t.event_ns < kline.open_ns + 60_000_000_000)
+            if stored and kline.open_ns >= stored[0].event_ns:
+                minutes += 1
+                differ += [ccxt_symbol(instrument)] if abs(volume - kline.volume) > 1e-6 * max(1.0, volume) else []
+    checks = [("trades without holes", not holes and trades > 0, ", ".join(holes) or f"{trades:,} trades, ids unbroken")]
+    if minutes:
+        checks.append(("klines equal their trades", not differ, ", ".join(differ) or f"{minutes} whole minutes"))
+    checks.append(
+        ("nothing dropped", not platform.recorder.dropped, f"{platform.recorder.dropped} dropped, {platform.recorder.wrong} refused")
+    )
+    checks.append(("no gap left open", not platform.pulse.gaps_open, f"{platform.pulse.gaps_seen} seen"))
+    return checks
+
+
+def _print_summary(console: Console, platform: Platform, checks: list[tuple[str, bool, str]]) -> None:
+    pulse = platform.pulse
+    console.print(
+        f"\n{platform.recorder.rows:,} rows recorded from {pulse.total:,} events, {pulse.klines_closed} klines closed, "
+        f"{pulse.gaps_seen} gaps, {pulse.resyncs} book resyncs"
+    )
+    for name, good, said in checks:
+        console.print(f"[{'green' if good else 'red'}]{'ok  ' if good else 'FAIL'}[/] {name}: ", end="")
+        console.print(said, markup=False, soft_wrap=True)

@@ -1,0 +1,120 @@
+"""`emulator`: an exchange on this machine, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.run import run, stop_signals
+from zvt_crypto.domain.errors import BadInput, shown
+
+if TYPE_CHECKING:
+    from zvt_crypto.emulator.market import Symbol
+
+
+def run_emulator(
+    mode: str,
+    files: list[Path],
+    *,
+    host: str,
+    rest_port: int,
+    ws_port: int,
+    symbols: tuple[str, ...] | None,
+    seed: int,
+    rate: float,
+    speed: float,
+    position: Path | None,
+    with_parent: bool = False,
+) -> int:
+    """Serve. The first line on stdout is a JSON object that says where."""
+    if mode == "market" and files:
+        raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
+    world = _market(symbols, seed, rate) if mode == "market" else _replay(files, speed, position)
+    run(lambda: _serve(world, host, rest_port, ws_port, with_parent))
+    return exits.OK
+
+
+def _market(symbols: tuple[str, ...] | None, seed: int, rate: float) -> Any:
+    import time
+
+    from zvt_crypto.emulator.market import DEFAULT_SYMBOLS, MarketWorld
+
+    chosen = DEFAULT_SYMBOLS if symbols is None else tuple(_symbol(name) for name in symbols)
+    return MarketWorld(seed=seed, start_ns=time.time_ns(), symbols=chosen, events_per_s=rate)
+
+
+def _symbol(name: str) -> Symbol:
+    """One of the ready-made symbols: BTCUSDT (spot) or BTC/USDT:USDT (USD-M)."""
+    from zvt_crypto.emulator.market import DEFAULT_SYMBOLS
+
+    known = {s.name if s.market == "spot" else f"{s.base}/{s.quote}:{s.quote}": s for s in DEFAULT_SYMBOLS}
+    if name.upper() not in known:
+        raise BadInput(f"the synthetic market has no {shown(name)}; it has {', '.join(known)}")
+    return known[name.upper()]
+
+
+def _replay(files: Sequence[Path], speed: float, position: Path | None) -> Any:
+    from zvt_crypto.emulator.capture import read_capture
+    from zvt_crypto.emulator.replay import ReplayWorld
+
+    if not files:
+        raise BadInput("which capture? emulator replay FILE …")
+    for file in files:
+        if not file.is_file():
+            raise BadInput(f"capture {shown(str(file))} does not exist")
+    if position is not None:
+        position.parent.mkdir(parents=True, exist_ok=True)
+    return ReplayWorld(read_capture(list(files)), speed=speed or None, state_path=position)
+
+
+async def _serve(world: Any, host: str, rest_port: int, ws_port: int, with_parent: bool) -> None:
+    from zvt_crypto.emulator.binance.dialect import BinanceDialect
+    from zvt_crypto.emulator.server import EmulatorServer
+
+    server = EmulatorServer(BinanceDialect(world))
+    async with stop_signals() as asked:
+        rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+        try:
+            print(msgspec.json.encode({"rest_url": rest_url, "ws_url": ws_url, **_told(world)}).decode(), flush=True)
+            waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(asked.wait())]
+            if with_parent:
+                waits.append(asyncio.ensure_future(_parent_gone()))
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+        finally:
+            await server.stop()
+
+
+def _told(world: Any) -> dict[str, Any]:
+    """What a parent wants to know of a capture."""
+    if world.mode != "replay":
+        return {}
+    channels = [{"market": c.market, "symbol": c.symbol, "name": c.name} for c in world.channels()]
+    return {"channels": channels, "first_ns": world.capture.first_ns, "frames": len(world.capture.frames)}
+
+
+async def _parent_gone() -> None:
+    """Done when stdin, a pipe that our parent holds, is closed: the kernel does that even for kill -9."""
+    gone = asyncio.Event()
+
+    def read() -> None:
+        with contextlib.suppress(BlockingIOError):
+            if not os.read(sys.stdin.fileno(), 4096):
+                gone.set()
+
+    loop = asyncio.get_running_loop()
+    os.set_blocking(sys.stdin.fileno(), False)
+    loop.add_reader(sys.stdin.fileno(), read)
+    try:
+        await gone.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())

@@ -1,0 +1,117 @@
+"""`up`: record an exchange live and serve it; and the session that `demo` shares."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.run import run, stop_signals
+from zvt_crypto.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zvt_crypto.cli.build import Platform
+    from zvt_crypto.telemetry.metrics import PrometheusObserver
+
+READY_S = 60.0
+
+
+def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
+    """Until Ctrl-C, SIGTERM, or the seconds have passed."""
+
+    async def go() -> int:
+        console = make_console()
+        show = view and console.is_terminal
+        with open_log(settings, quiet=show) as observer:
+            place = "a PostgreSQL of yours" if settings.database.url else settings.postgres_dir
+            title = f"zvt-crypto: {settings.ingest.exchange}, recorded into {place}"
+            await live_session(settings, observer, console, title, seconds=seconds, show=show)
+        return exits.OK
+
+    return run(go)
+
+
+async def live_session(
+    settings: Settings,
+    observer: PrometheusObserver,
+    console: Console,
+    title: str,
+    *,
+    seconds: float | None,
+    show: bool,
+    before_end: Callable[[Platform], Awaitable[None]] | None = None,
+    after_end: Callable[[Platform], Awaitable[None]] | None = None,
+) -> None:
+    """The platform with a view on it. `before_end` runs while all still works, `after_end` when everything is stored."""
+    from zvt_crypto.cli.build import open_platform
+    from zvt_crypto.cli.view import addresses, watch
+
+    loop = asyncio.get_running_loop()
+    async with stop_signals() as asked, open_platform(settings, observer) as platform:
+        end: float | None = None
+        if not show:
+            for address in addresses(platform):
+                console.print(address, markup=False, highlight=False, soft_wrap=True)
+
+        async def until() -> None:
+            nonlocal end
+            assert platform.ingest is not None
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_first(asked.wait(), platform.ingest.ready.wait()), READY_S)
+            end = None if seconds is None else loop.time() + seconds
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), seconds)
+            if before_end is not None and not asked.is_set():
+                await before_end(platform)
+
+        viewer = asyncio.create_task(watch(platform, console, title, live=show, ends_at=lambda: end))
+        try:
+            await platform.run(until())
+        finally:
+            viewer.cancel()
+            await asyncio.gather(viewer, return_exceptions=True)
+        if after_end is not None:
+            await after_end(platform)
+
+
+@contextlib.contextmanager
+def open_log(settings: Settings, *, quiet: bool) -> Iterator[PrometheusObserver]:
+    """The log: to `log.file`; else, where a view holds the terminal, to a file in the data folder; else to stderr."""
+    from zvt_crypto.telemetry.logs import setup_logs
+    from zvt_crypto.telemetry.metrics import PrometheusObserver
+
+    path = settings.log.file or (settings.data_dir / "zvt-crypto.log" if quiet else None)
+    with _stream(path) as stream:
+        yield PrometheusObserver(setup_logs(settings.log.level, stream))
+
+
+def make_console() -> Console:
+    """stdout, for people."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@contextlib.contextmanager
+def _stream(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stderr
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        yield file
+
+
+async def _first(*waits: Awaitable[object]) -> None:
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,0 +1,174 @@
+"""The live view: prices, books, klines as they close, rates, lag; a line every few seconds where nobody looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from zvt_crypto.domain.instrument import Instrument, ccxt_symbol
+from zvt_crypto.domain.money import decimal_text
+from zvt_crypto.domain.time import Interval, to_rfc3339
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group, RenderableType
+    from rich.table import Table
+
+    from zvt_crypto.cli.build import Platform
+
+FRAMES_A_SECOND = 4
+LINE_EVERY_S = 3.0
+SHOWN_INSTRUMENTS = 12
+
+
+async def watch(platform: Platform, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
+    """Show until cancelled. `ends_at`: loop time of the end, or None."""
+    if not live or not console.is_terminal:
+        await _lines(platform, console, ends_at)
+        return
+    from rich.live import Live
+
+    with Live(_page(platform, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND, screen=False, transient=True) as view:
+        while True:
+            await asyncio.sleep(1 / FRAMES_A_SECOND)
+            view.update(_page(platform, title, ends_at()))
+
+
+async def _lines(platform: Platform, console: Console, ends_at: Callable[[], float | None]) -> None:
+    while True:
+        platform.pulse.rate()
+        await asyncio.sleep(LINE_EVERY_S)
+        console.print(line(platform, _left(ends_at())), highlight=False, markup=False, soft_wrap=True)
+
+
+def line(platform: Platform, left_s: float | None) -> str:
+    """Where it stands, in one line."""
+    pulse = platform.pulse
+    prices = " ".join(
+        f"{ccxt_symbol(i)} {decimal_text(trade.price, i.price_precision)}"
+        for i in _followed(platform)
+        if (trade := platform.live.last_trade(i.id)) is not None
+    )
+    end = f"  {left_s:.0f} s left" if left_s is not None else ""
+    return (
+        f"{pulse.rate():>6,.0f} events/s  lag p50 {_ms(pulse.lag_ms(0.5))} p99 {_ms(pulse.lag_ms(0.99))}  "
+        f"{platform.recorder.rows:,} rows  {pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
+    )
+
+
+def _page(platform: Platform, title: str, end: float | None) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    left = _left(end)
+    head = Text(title, style="bold")
+    if left is not None:
+        head.append(f"   {left:.0f} s left", style="dim")
+    parts: list[RenderableType] = [head, Text(), _market_table(platform), Text(), _counts(platform)]
+    if platform.pulse.closed:
+        parts += [Text(), _closed_table(platform)]
+    if platform.api_url:
+        parts += [Text(), _addresses(platform)]
+    return Group(*parts, Text("Ctrl-C ends", style="dim"))
+
+
+def _market_table(platform: Platform) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
+    for instrument in _followed(platform):
+        table.add_row(ccxt_symbol(instrument), *_price_cells(platform, instrument), *_book_cells(platform, instrument))
+    return table
+
+
+def _price_cells(platform: Platform, instrument: Instrument) -> list[str]:
+    trade, bar = platform.live.last_trade(instrument.id), platform.live.forming(instrument.id, Interval.MIN_1)
+    digits, lots = instrument.price_precision, instrument.quantity_precision
+    price = decimal_text(trade.price, digits) if trade else "…"
+    if bar is None:
+        return [price, "", "", "", ""]
+    return [price, *(decimal_text(value, digits) for value in (bar.open, bar.high, bar.low)), decimal_text(bar.volume, lots)]
+
+
+def _book_cells(platform: Platform, instrument: Instrument) -> list[str]:
+    book = platform.live.book(instrument.id)
+    if book is None:
+        return ["", "…", "…", ""]
+    if not book.is_valid:
+        return ["", "resync", "resync", ""]
+    bids, asks = book.top(1)
+    digits, lots = instrument.price_precision, instrument.quantity_precision
+    bid = [decimal_text(bids[0][1], lots), decimal_text(bids[0][0], digits)] if bids else ["", ""]
+    ask = [decimal_text(asks[0][0], digits), decimal_text(asks[0][1], lots)] if asks else ["", ""]
+    return [*bid, *ask]
+
+
+def _counts(platform: Platform) -> RenderableType:
+    from rich.text import Text
+
+    pulse, recorder = platform.pulse, platform.recorder
+    stored = f"{recorder.rows:,} rows stored, {recorder.backlog:,} waiting" + (
+        f", {recorder.dropped:,} dropped" if recorder.dropped else ""
+    )
+    streams = ", ".join(f"{name} {status.state}" for name, status in sorted(pulse.streams.items()))
+    gaps = f"{pulse.gaps_seen} gaps ({len(pulse.gaps_open)} open)"
+    return Text(
+        f"{pulse.rate():,.0f} events/s ({pulse.total:,} so far)   lag p50 {_ms(pulse.lag_ms(0.5))}, p99 {_ms(pulse.lag_ms(0.99))}\n"
+        f"{recorder.rows:,} rows stored, {recorder.backlog:,} waiting{dropped}   {pulse.klines_closed} klines closed   {gaps}   "
+        f"{pulse.resyncs} book resyncs\n{streams or 'connecting …'}"
+    )
+
+
+def _closed_table(platform: Platform) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title="newest closed klines", title_justify="left", title_style="dim")
+    for name in ("open time", "", "", "open", "high", "low", "close", "volume", "trades"):
+        table.add_column(name, justify="left" if name in ("", "open time") else "right", no_wrap=True, header_style="dim")
+    names = {i.id: i for i in _followed(platform)}
+    for kline in reversed(platform.pulse.closed):
+        of = names.get(kline.instrument)
+        digits, lots = (of.price_precision, of.quantity_precision) if of else (None, None)
+        prices = [decimal_text(value, digits) for value in (kline.open, kline.high, kline.low, kline.close)]
+        name = ccxt_symbol(of) if of else kline.instrument
+        table.add_row(to_rfc3339(kline.open_ns)[11:16], name, kline.interval, *prices, decimal_text(kline.volume, lots), str(kline.trades))
+    return table
+
+
+def _addresses(platform: Platform) -> RenderableType:
+    from rich.text import Text
+
+    return Text("\n".join(addresses(platform)))
+
+
+def addresses(platform: Platform) -> list[str]:
+    """What to open."""
+    first = next(iter(_followed(platform)), None)
+    entity = first.id if first is not None else "cryptopair_binance_btcusdt"
+    api = f"{platform.api_url}/api/v1/crypto"
+    return [
+        f"{platform.api_url}/docs   every endpoint, to try",
+        f"{api}/kdata?symbol={entity}&interval=1m&limit=10",
+        f"{api}/orderbook?symbol={entity}&depth=5",
+        f"{platform.ws_url}   klines, trades and books as they happen",
+    ]
+
+
+def _followed(platform: Platform) -> list[Instrument]:
+    """The instruments that are followed, each once."""
+    if platform.ingest is None:
+        return []
+    table = platform.connector.instruments
+    ids = dict.fromkeys(subscription.instrument for subscription in platform.ingest.subscriptions)
+    return [found for name in list(ids)[:SHOWN_INSTRUMENTS] if (found := table.get(name)) is not None]
+
+
+def _ms(value: float | None) -> str:
+    return "…" if value is None else f"{value:.1f} ms"
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - asyncio.get_running_loop().time())
