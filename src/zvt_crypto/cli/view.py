@@ -110,9 +110,7 @@ def _counts(platform: Platform) -> RenderableType:
     from rich.text import Text
 
     pulse, recorder = platform.pulse, platform.recorder
-    stored = f"{recorder.rows:,} rows stored, {recorder.backlog:,} waiting" + (
-        f", {recorder.dropped:,} dropped" if recorder.dropped else ""
-    )
+    dropped = f", {recorder.dropped:,} dropped" if recorder.dropped else ""
     streams = ", ".join(f"{name} {status.state}" for name, status in sorted(pulse.streams.items()))
     gaps = f"{pulse.gaps_seen} gaps ({len(pulse.gaps_open)} open)"
     return Text(
