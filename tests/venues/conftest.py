@@ -105,6 +105,7 @@ class ScriptedTransport:
         self.asked: list[tuple[str, str, dict[str, str]]] = []  # host, path, query
         self.sockets: list[ScriptedSocket] = []
         self.refuse_connects: list[Exception] = []
+        self._connected = asyncio.Event()
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None, timeout_ms: int = 10_000
@@ -125,7 +126,14 @@ class ScriptedTransport:
         if self.refuse_connects:
             raise self.refuse_connects.pop(0)
         self.sockets.append(ScriptedSocket(url))
+        self._connected.set()
         return self.sockets[-1]
+
+    async def opened(self, count: int = 1) -> None:
+        """Wait until this many connections were made."""
+        while len(self.sockets) < count:
+            self._connected.clear()
+            await self._connected.wait()
 
     async def close(self) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import aclosing
 from itertools import count
 from typing import cast
 from urllib.parse import quote
@@ -239,9 +240,10 @@ class BinanceConnector:
             for stream in streams:
                 await stream.close()
             raise
-        async for event in merge(streams):
-            if isinstance(event, kinds):
-                yield event
+        async with aclosing(merge(streams)) as events:
+            async for event in events:
+                if isinstance(event, kinds):
+                    yield event
 
     def _stream_name(self, market: Market, subscription: Subscription) -> str:
         native = self._resolve(subscription.instrument).native_symbol

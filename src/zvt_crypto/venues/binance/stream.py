@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -210,7 +210,7 @@ class BinanceStream:
         self._fetch_more()
 
 
-async def merge(streams: Sequence[VenueStream]) -> AsyncIterator[MarketEvent]:
+async def merge(streams: Sequence[VenueStream]) -> AsyncGenerator[MarketEvent, None]:
     """The events of several connections as they come. Ends with the first error; closes all of them at the end."""
     tasks = {asyncio.create_task(stream.receive()): stream for stream in streams}
     try:
