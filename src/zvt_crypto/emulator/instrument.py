@@ -52,21 +52,23 @@ class MarketInstrument:
         self._minutes: list[Bar] = []
         self.minute = flat(live_ns, ticks * listing.tick_e8)
         self._past_minutes: dict[int, list[Bar]] = {}
+        self._closed_day: tuple[int, int, Bar | None] = (0, 0, None)  # forming open, close before, the closed minutes as one
         self.pages = BarPages(self.minutes, self._seconds, lambda: (self.past.first_ns if history_days else live_ns, self.now_ns))
         self._take_changes()
 
     # ── Time moves ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def act(self) -> tuple[list[Trade], list[Agg], list[tuple[Side, int, int]], Quote | None]:
-        """The crowd's next action: trades, aggregates, (side, price, update id) of levels touched, the quote if it changed."""
+    def act(self, *, with_quote: bool) -> tuple[list[Trade], list[Agg], list[tuple[Side, int, int]], Quote | None]:
+        """The crowd's next action: trades, aggregates, (side, price, update id) of levels touched, and, if asked for, the quote
+        where it changed."""
         self.now_ns = self.crowd.next_ns
-        before = self._best()
+        before = self._best() if with_quote else None
         fills = self.crowd.act()
         trades, aggs = self._book_fills(fills)
         touched = self._take_changes()
-        after = self._best()
-        quote = Quote(self.update_id, self.now_ns, *after) if after != before and after[0][1] and after[1][1] else None
-        return trades, aggs, touched, quote
+        after = self._best() if with_quote else None
+        changed = after is not None and after != before and after[0][1] and after[1][1]
+        return trades, aggs, touched, Quote(self.update_id, self.now_ns, *after) if after and changed else None
 
     def close_minute(self, at_ns: int) -> Bar:
         """End the minute that closes at `at_ns`, and open the next at the carried price."""
@@ -194,10 +196,13 @@ class MarketInstrument:
 
     def day(self) -> Day:
         """The last 1,440 minutes up to now."""
-        open_ns = self.minute.open_ns - NS_PER_DAY + NS_PER_MINUTE
-        rows = self.minutes(open_ns - NS_PER_MINUTE, self.minute.open_ns + 1)
-        before = rows[0].close if rows and rows[0].open_ns < open_ns else rows[0].open
-        bar = join(open_ns, [row for row in rows if row.open_ns >= open_ns])
+        forming = self.minute
+        if self._closed_day[0] != forming.open_ns:
+            open_ns = forming.open_ns - NS_PER_DAY + NS_PER_MINUTE
+            rows = self.minutes(open_ns - NS_PER_MINUTE, forming.open_ns)
+            self._closed_day = (forming.open_ns, rows[0].close if rows else forming.open, join(open_ns, rows[1:]))
+        _, before, closed = self._closed_day
+        bar = join(forming.open_ns, [closed, forming] if closed is not None else [forming])
         assert bar is not None, "the forming minute is always there"
         last = self.trades(None, 1)
         bid, ask = self._best()

@@ -29,6 +29,7 @@ from zvt_crypto.emulator.model import (
     Trade,
     read_e8,
 )
+from zvt_crypto.sim.chance import generator
 from zvt_crypto.sim.crowd import Temper
 from zvt_crypto.sim.matching import Side
 
@@ -64,6 +65,15 @@ DEFAULT_SYMBOLS = (
     Symbol("usdm", "BTC", "USDT", "60010", "0.1", "0.001", 20, "100"),
     Symbol("usdm", "ETH", "USDT", "2500.5", "0.01", "0.001", 400, "20"),
 )
+
+
+def symbol_for(market: Market, base: str, quote: str = "USDT") -> Symbol:
+    """A plausible instrument of any name: the default one where there is one, else priced by a draw on its name."""
+    for known in DEFAULT_SYMBOLS:
+        if (known.market, known.base, known.quote) == (market, base, quote):
+            return known
+    price = round(10 ** generator("price", base, quote).uniform(0, 3), 2)
+    return Symbol(market, base, quote, f"{price:.2f}", "0.0001", "0.1", max(1.0, 8_000 / price), volatility=1e-4)
 
 
 class _Stream:
@@ -256,7 +266,7 @@ class MarketWorld:
 
     def _order(self, lane: _Lane) -> None:
         self._events += 1
-        trades, aggs, touched, quote = lane.instrument.act()
+        trades, aggs, touched, quote = lane.instrument.act(with_quote="bookTicker" in lane.immediate)
         if lane.immediate:
             for kind, facts in (("trade", trades), ("aggTrade", aggs), ("bookTicker", [quote] if quote else [])):
                 if facts and (name := lane.immediate.get(kind)) is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -52,6 +52,7 @@ class MemorySocket:
             while self._arriving and self._arriving[0][1] <= now_ns:
                 frames.append(self._arriving.popleft())
             if frames:
+                self._session.unread = len(self._arriving)
                 self._line.pump()  # there is room again: a replay as fast as it is read goes on
                 return frames
             if self._closed:
@@ -92,17 +93,15 @@ class MemorySocket:
         if session.pings and not self._line.dialect.faults.stalled:
             self._line.dialect.on_control(session, now_ns, is_pong=True)
         session.pings.clear()
-        if session.outbox and (len(self._arriving) < _MOST_ARRIVING):
+        if session.outbox:
             arrives_ns = now_ns + self._latency_ns
             self._arriving.extend((frame, arrives_ns) for frame in session.outbox)
             session.outbox.clear()
+            session.unread = len(self._arriving)
             self._bell.set()
         if session.closing is not None:
             self._line.dialect.on_close(session)
             self.end()
-
-
-_MOST_ARRIVING = 1  # a reader that has not taken its frames gets no more: they wait in the session, where they are counted
 
 
 class _Line:
@@ -178,8 +177,8 @@ class MemoryTransport:
 
     async def request(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: bytes | None = None, timeout_ms: int = 10_000
-    ) -> MemoryResponse:
-        """One HTTP exchange. Raises Unreachable."""
+    ) -> Any:
+        """One HTTP exchange: a MemoryResponse, which has the shape of ports.Response. Raises Unreachable."""
         parts = urlsplit(url)
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)

@@ -18,8 +18,9 @@ START_NS = 1_735_689_600 * NS_PER_S  # 2025-01-01T00:00:00Z
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop on virtual time, counted from 0 s."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_ns: int = START_NS) -> None:
         super().__init__()
+        self.start_ns = start_ns
         self._virtual_s = 0.0
 
     def time(self) -> float:
@@ -41,21 +42,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """ports.Clock on the running VirtualLoop (or any loop): `start_ns` is the wall time at the loop's second 0."""
-
-    def __init__(self, start_ns: int = START_NS) -> None:
-        self.start_ns = start_ns
+    """ports.Clock on the running VirtualLoop."""
 
     def now_ns(self) -> int:
         """UTC now, ns."""
-        return self.start_ns + round(asyncio.get_running_loop().time() * NS_PER_S)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop), "a virtual clock stands still on a real loop"
+        return loop.start_ns + round(loop.time() * NS_PER_S)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, virtually."""
         await asyncio.sleep(seconds)
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run to the end on a fresh VirtualLoop."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run(coroutine: Coroutine[Any, Any, T], *, start_ns: int = START_NS) -> T:
+    """Run to the end on a fresh VirtualLoop whose wall clock begins at `start_ns`."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start_ns)) as runner:
         return runner.run(coroutine)

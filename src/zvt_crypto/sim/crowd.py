@@ -17,7 +17,10 @@ _BOOK_DEPTH = 60  # levels a side that the crowd starts with
 _MOST_RESTING = 800  # orders; beyond it makers cancel instead of adding
 _FADES = 0.97  # what an event leaves of a burst's excitement
 _EXCITES = 0.012  # what a trade adds: at about one trade an event the mean rate is that of the temper
-_REGIME_S = 300.0  # mean time between changes of trend
+_REGIME_S = 120.0  # mean time between changes of trend and of pace
+_PACE_SPREAD = 0.5  # log-normal: a regime is a burst or a lull
+_THIN = 25  # levels below which a side is filled up before anything else
+_APART = 40  # ticks over which fresh levels of a thin side spread
 
 
 class Temper(NamedTuple):
@@ -39,6 +42,7 @@ class Crowd:
         self._chance = chance
         self._temper = temper
         self._drift = 0.0
+        self._pace = 1.0
         self._regime_ends_ns = start_ns
         self._excitement = 0.0
         self._now_ns = start_ns
@@ -59,10 +63,10 @@ class Crowd:
     def _fill_book(self) -> None:
         for level in range(_BOOK_DEPTH):
             for side in ("buy", "sell"):
-                self._quote("buy" if side == "buy" else "sell", reach=0.2 + level / 6)
+                self._quote("buy" if side == "buy" else "sell", reach=0.2 + level / 6, further=level)
 
     def _schedule(self) -> None:
-        mean_s = 1.0 / (self._temper.events_per_s * (0.6 + self._excitement))
+        mean_s = 1.0 / (self._temper.events_per_s * (0.6 + self._excitement) * self._pace)
         self.next_ns += max(1, int(self._chance.exponential(mean_s) * _NS))
 
     def _walk(self, at_ns: int) -> None:
@@ -70,12 +74,16 @@ class Crowd:
         self._now_ns = at_ns
         if at_ns >= self._regime_ends_ns:
             self._drift = self._temper.trend * self._chance.normal()
+            self._pace = math.exp(_PACE_SPREAD * self._chance.normal() - _PACE_SPREAD**2 / 2)
             self._regime_ends_ns = at_ns + int(self._chance.exponential(_REGIME_S) * _NS)
         self._excitement *= _FADES
         shock = self._temper.volatility * math.sqrt(seconds) * self._chance.normal()
         self.fair = max(200.0, self.fair * math.exp(self._drift * seconds + shock))
 
     def _choose(self) -> list[Fill]:
+        thin = self._thin_side()
+        if thin is not None:
+            return self._quote(thin, reach=self._chance.exponential(1.0), further=self._chance.below(_APART))
         stale = self._stale_side()
         draw = self._chance.unit()
         if stale is not None and draw < 0.5:
@@ -86,6 +94,13 @@ class Crowd:
             return self._withdraw()
         side: Side = "buy" if self._chance.unit() < 0.5 else "sell"
         return self._quote(side, reach=self._chance.exponential(1.0))
+
+    def _thin_side(self) -> Side | None:
+        """The side with fewer levels, if it has too few."""
+        bids, asks = self.book.levels("buy"), self.book.levels("sell")
+        if min(bids, asks) >= _THIN:
+            return None
+        return "buy" if bids <= asks else "sell"
 
     def _stale_side(self) -> Side | None:
         """Which side of the book the fair price has run over: that of the taker who profits."""
@@ -114,10 +129,10 @@ class Crowd:
                 break
         return []
 
-    def _quote(self, side: Side, reach: float) -> list[Fill]:
+    def _quote(self, side: Side, reach: float, further: int = 0) -> list[Fill]:
         if len(self._resting) >= _MOST_RESTING:
             return self._withdraw()
-        away = max(1, int(self.fair * self._temper.quote_width * reach))
+        away = max(1, int(self.fair * self._temper.quote_width * reach)) + further
         price = int(self.fair) - away if side == "buy" else int(self.fair) + 1 + away
         order_id, fills = self.book.limit(side, max(1, price), self._lots())
         self._remember(order_id)

@@ -129,6 +129,10 @@ class MatchingBook:
         """(price, lots), best first, at most `depth` levels."""
         return self._sides[side].top(depth)
 
+    def levels(self, side: Side) -> int:
+        """How many prices a side has."""
+        return len(self._sides[side].keys)
+
     def __len__(self) -> int:
         """Resting orders."""
         return len(self._orders)

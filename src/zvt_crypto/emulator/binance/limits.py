@@ -10,15 +10,16 @@ _ADVICE = "Please use WebSocket Streams for live updates to avoid"
 _PATIENCE = 10  # requests answered 429 before the ban
 _BAN_NS = 2 * NS_PER_MINUTE  # the shortest the exchange knows
 
+# With a place for the request weight.
 RATE_LIMITS: dict[Market, str] = {
     "spot": (
-        '[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":6000},'
+        '[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":%d},'
         '{"rateLimitType":"ORDERS","interval":"SECOND","intervalNum":10,"limit":50},'
         '{"rateLimitType":"ORDERS","interval":"DAY","intervalNum":1,"limit":160000},'
         '{"rateLimitType":"RAW_REQUESTS","interval":"MINUTE","intervalNum":5,"limit":300000}]'
     ),
     "usdm": (
-        '[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":2400},'
+        '[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":%d},'
         '{"rateLimitType":"ORDERS","interval":"MINUTE","intervalNum":1,"limit":1200},'
         '{"rateLimitType":"ORDERS","interval":"SECOND","intervalNum":10,"limit":300}]'
     ),
@@ -30,9 +31,8 @@ Refusal = tuple[int, dict[str, str], bytes]
 class WeightMeter:
     """One address's used weight in one market. The window is fixed: it starts anew at second 0."""
 
-    def __init__(self, market: Market, limit: int | None = None) -> None:
-        self._market = market
-        self.limit = limit or LIMIT[market]
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.used = 0
         self._minute = 0
         self._refused = 0

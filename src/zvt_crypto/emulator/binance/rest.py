@@ -29,10 +29,11 @@ class Fault(Exception):
 class Query:
     """The parameters of one request, read the way Binance reads them. Raises Fault."""
 
-    def __init__(self, world: World, market: Market, text: str, now_ns: int) -> None:
+    def __init__(self, world: World, market: Market, text: str, now_ns: int, weight_limit: int) -> None:
         self.world = world
         self.market = market
         self.now_ns = now_ns
+        self.weight_limit = weight_limit
         self.values = dict(parse_qsl(text, keep_blank_values=True))
 
     def listing(self, name: str = "symbol") -> Listing:
@@ -116,7 +117,7 @@ def _exchange_info(q: Query) -> str:
     recorded = q.world.recorded(q.market, "exchangeInfo")
     if recorded is not None and "symbol" not in q.values and "symbols" not in q.values:
         return recorded.decode()
-    return wire.exchange_info(q.listings()[0], q.market, _server_ms(q), RATE_LIMITS[q.market])
+    return wire.exchange_info(q.listings()[0], q.market, _server_ms(q), RATE_LIMITS[q.market] % q.weight_limit)
 
 
 def _depth(q: Query) -> str:
@@ -141,7 +142,7 @@ def _agg_trades(q: Query) -> str:
     listing, from_id = q.listing(), q.number("fromId")
     start_ns, end_ns = q.times()
     if q.market == "usdm" and start_ns is not None and end_ns is not None and end_ns - start_ns >= (_HOUR_MS + 1) * NS_PER_MS:
-        raise Fault(-4166, "Search window is restricted to recent 90 days and an hour.")
+        raise Fault(-1127, "More than 1 hours between startTime and endTime.")
     rows = q.world.aggs(listing, from_id, start_ns, end_ns, q.limit(500, 1000))
     return _listed([wire.agg_row(listing, row) for row in rows], True)
 

@@ -47,6 +47,7 @@ class Session:
         self.combined = opening.combined
         self.streams: dict[str, None] = {}
         self.outbox: deque[bytes] = deque()
+        self.unread = 0  # frames that a carrier has taken from the outbox and the client has not read
         self.pings: list[bytes] = []
         self.closing: Closing | None = None
         self.ends_ns = now_ns + LIFE_NS
