@@ -7,8 +7,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from zvt_crypto.domain.events import Event, StreamStatus
-from zvt_crypto.domain.market import BookDelta, BookStale, Gap, Kline, Trade
-from zvt_crypto.ports import Feed, LiveState, Reader, WhenFull
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Kline, Trade
+from zvt_crypto.ports import Feed, Reader, WhenFull
 
 LAGS = 4_000  # the newest lags, of which percentiles are taken
 RATE_S = 5  # events a second are a mean over so long
@@ -25,6 +25,7 @@ class Pulse:
         self.gaps_open: dict[tuple[str, str, int, int | None], Gap] = {}
         self.gaps_seen = 0
         self.streams: dict[str, StreamStatus] = {}
+        self._synced: set[str] = set()
         self._lags_ms: deque[float] = deque(maxlen=LAGS)
         self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_S * 20)
 
@@ -39,14 +40,22 @@ class Pulse:
                 if event.final and event.source == "venue":
                     self.klines_closed += 1
                     self.closed.append(event)
+            case BookSnapshot():
+                self._synced.add(event.instrument)
             case BookStale():
-                self.resyncs += 1
+                self._take_stale(event)
             case Gap():
                 self._take_gap(event)
             case StreamStatus():
                 self.streams[f"{event.exchange} {event.stream}"] = event
             case _:
                 pass
+
+    def _take_stale(self, stale: BookStale) -> None:
+        """Only a book that was whole can break: what comes before the first snapshot is a beginning."""
+        if stale.instrument in self._synced:
+            self._synced.discard(stale.instrument)
+            self.resyncs += 1
 
     def _take_gap(self, gap: Gap) -> None:
         key = (gap.instrument, gap.channel, gap.start_ns, gap.first_id)
@@ -79,15 +88,14 @@ class Pulse:
         return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 
 
-class TappedFeed:
-    """ports.Feed: the live state takes each event in before any reader sees it, so that a snapshot is never behind an update."""
+class PulseFeed:
+    """ports.Feed with counters on it."""
 
-    def __init__(self, feed: Feed, live: LiveState, pulse: Pulse) -> None:
-        self._feed, self._live, self._pulse = feed, live, pulse
+    def __init__(self, feed: Feed, pulse: Pulse) -> None:
+        self._feed, self._pulse = feed, pulse
 
     def publish(self, event: Event) -> None:
-        """To the live state, the counters, then all readers. Never waits."""
-        self._live.apply(event)
+        """Count, then to all readers. Never waits."""
         self._pulse.take(event)
         self._feed.publish(event)
 

@@ -14,49 +14,49 @@ if TYPE_CHECKING:
     from rich.console import Console, Group, RenderableType
     from rich.table import Table
 
-    from zvt_crypto.cli.build import Platform
+    from zvt_crypto.cli.build import Node
 
 FRAMES_A_SECOND = 4
 LINE_EVERY_S = 3.0
 SHOWN_INSTRUMENTS = 12
 
 
-async def watch(platform: Platform, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
+async def watch(node: Node, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
     """Show until cancelled. `ends_at`: loop time of the end, or None."""
     if not live or not console.is_terminal:
-        await _lines(platform, console, ends_at)
+        await _lines(node, console, ends_at)
         return
     from rich.live import Live
 
-    with Live(_page(platform, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND, screen=False, transient=True) as view:
+    with Live(_page(node, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND, screen=False, transient=True) as view:
         while True:
             await asyncio.sleep(1 / FRAMES_A_SECOND)
-            view.update(_page(platform, title, ends_at()))
+            view.update(_page(node, title, ends_at()))
 
 
-async def _lines(platform: Platform, console: Console, ends_at: Callable[[], float | None]) -> None:
+async def _lines(node: Node, console: Console, ends_at: Callable[[], float | None]) -> None:
     while True:
-        platform.pulse.rate()
+        node.pulse.rate()
         await asyncio.sleep(LINE_EVERY_S)
-        console.print(line(platform, _left(ends_at())), highlight=False, markup=False, soft_wrap=True)
+        console.print(line(node, _left(ends_at())), highlight=False, markup=False, soft_wrap=True)
 
 
-def line(platform: Platform, left_s: float | None) -> str:
+def line(node: Node, left_s: float | None) -> str:
     """Where it stands, in one line."""
-    pulse = platform.pulse
+    pulse = node.pulse
     prices = " ".join(
         f"{ccxt_symbol(i)} {decimal_text(trade.price, i.price_precision)}"
-        for i in _followed(platform)
-        if (trade := platform.live.last_trade(i.id)) is not None
+        for i in _followed(node)
+        if (trade := node.live.last_trade(i.id)) is not None
     )
     end = f"  {left_s:.0f} s left" if left_s is not None else ""
     return (
         f"{pulse.rate():>6,.0f} events/s  lag p50 {_ms(pulse.lag_ms(0.5))} p99 {_ms(pulse.lag_ms(0.99))}  "
-        f"{platform.recorder.rows:,} rows  {pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
+        f"{node.recorder.rows:,} rows  {pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
     )
 
 
-def _page(platform: Platform, title: str, end: float | None) -> Group:
+def _page(node: Node, title: str, end: float | None) -> Group:
     from rich.console import Group
     from rich.text import Text
 
@@ -64,28 +64,28 @@ def _page(platform: Platform, title: str, end: float | None) -> Group:
     head = Text(title, style="bold")
     if left is not None:
         head.append(f"   {left:.0f} s left", style="dim")
-    parts: list[RenderableType] = [head, Text(), _market_table(platform), Text(), _counts(platform)]
-    if platform.pulse.closed:
-        parts += [Text(), _closed_table(platform)]
-    if platform.api_url:
-        parts += [Text(), _addresses(platform)]
+    parts: list[RenderableType] = [head, Text(), _market_table(node), Text(), _counts(node)]
+    if node.pulse.closed:
+        parts += [Text(), _closed_table(node)]
+    if node.api_url:
+        parts += [Text(), _addresses(node)]
     return Group(*parts, Text("Ctrl-C ends", style="dim"))
 
 
-def _market_table(platform: Platform) -> Table:
+def _market_table(node: Node) -> Table:
     from rich import box
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for instrument in _followed(platform):
-        table.add_row(ccxt_symbol(instrument), *_price_cells(platform, instrument), *_book_cells(platform, instrument))
+    for instrument in _followed(node):
+        table.add_row(ccxt_symbol(instrument), *_price_cells(node, instrument), *_book_cells(node, instrument))
     return table
 
 
-def _price_cells(platform: Platform, instrument: Instrument) -> list[str]:
-    trade, bar = platform.live.last_trade(instrument.id), platform.live.forming(instrument.id, Interval.MIN_1)
+def _price_cells(node: Node, instrument: Instrument) -> list[str]:
+    trade, bar = node.live.last_trade(instrument.id), node.live.forming(instrument.id, Interval.MIN_1)
     digits, lots = instrument.price_precision, instrument.quantity_precision
     price = decimal_text(trade.price, digits) if trade else "…"
     if bar is None:
@@ -93,8 +93,8 @@ def _price_cells(platform: Platform, instrument: Instrument) -> list[str]:
     return [price, *(decimal_text(value, digits) for value in (bar.open, bar.high, bar.low)), decimal_text(bar.volume, lots)]
 
 
-def _book_cells(platform: Platform, instrument: Instrument) -> list[str]:
-    book = platform.live.book(instrument.id)
+def _book_cells(node: Node, instrument: Instrument) -> list[str]:
+    book = node.live.book(instrument.id)
     if book is None:
         return ["", "…", "…", ""]
     if not book.is_valid:
@@ -106,10 +106,10 @@ def _book_cells(platform: Platform, instrument: Instrument) -> list[str]:
     return [*bid, *ask]
 
 
-def _counts(platform: Platform) -> RenderableType:
+def _counts(node: Node) -> RenderableType:
     from rich.text import Text
 
-    pulse, recorder = platform.pulse, platform.recorder
+    pulse, recorder = node.pulse, node.recorder
     dropped = f", {recorder.dropped:,} dropped" if recorder.dropped else ""
     streams = ", ".join(f"{name} {status.state}" for name, status in sorted(pulse.streams.items()))
     gaps = f"{pulse.gaps_seen} gaps ({len(pulse.gaps_open)} open)"
@@ -120,14 +120,14 @@ def _counts(platform: Platform) -> RenderableType:
     )
 
 
-def _closed_table(platform: Platform) -> Table:
+def _closed_table(node: Node) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title="newest closed klines", title_justify="left", title_style="dim")
     for name in ("open time", "", "", "open", "high", "low", "close", "volume", "trades"):
         table.add_column(name, justify="left" if name in ("", "open time") else "right", no_wrap=True, header_style="dim")
-    names = {i.id: i for i in _followed(platform)}
-    for kline in reversed(platform.pulse.closed):
+    names = {i.id: i for i in _followed(node)}
+    for kline in reversed(node.pulse.closed):
         of = names.get(kline.instrument)
         digits, lots = (of.price_precision, of.quantity_precision) if of else (None, None)
         prices = [decimal_text(value, digits) for value in (kline.open, kline.high, kline.low, kline.close)]
@@ -136,32 +136,29 @@ def _closed_table(platform: Platform) -> Table:
     return table
 
 
-def _addresses(platform: Platform) -> RenderableType:
+def _addresses(node: Node) -> RenderableType:
     from rich.text import Text
 
-    return Text("\n".join(addresses(platform)))
+    return Text("\n".join(addresses(node)))
 
 
-def addresses(platform: Platform) -> list[str]:
+def addresses(node: Node) -> list[str]:
     """What to open."""
-    first = next(iter(_followed(platform)), None)
+    first = next(iter(_followed(node)), None)
     entity = first.id if first is not None else "cryptopair_binance_btcusdt"
-    api = f"{platform.api_url}/api/v1/crypto"
+    api = f"{node.api_url}/api/v1/crypto"
     return [
-        f"{platform.api_url}/docs   every endpoint, to try",
+        f"{node.api_url}/docs   every endpoint, to try",
         f"{api}/kdata?symbol={entity}&interval=1m&limit=10",
         f"{api}/orderbook?symbol={entity}&depth=5",
-        f"{platform.ws_url}   klines, trades and books as they happen",
+        f"{node.ws_url}   klines, trades and books as they happen",
     ]
 
 
-def _followed(platform: Platform) -> list[Instrument]:
-    """The instruments that are followed, each once."""
-    if platform.ingest is None:
-        return []
-    table = platform.connector.instruments
-    ids = dict.fromkeys(subscription.instrument for subscription in platform.ingest.subscriptions)
-    return [found for name in list(ids)[:SHOWN_INSTRUMENTS] if (found := table.get(name)) is not None]
+def _followed(node: Node) -> list[Instrument]:
+    """The first instruments that are followed."""
+    table = node.instruments()
+    return [found for name in node.followed()[:SHOWN_INSTRUMENTS] if (found := table.get(name)) is not None]
 
 
 def _ms(value: float | None) -> str:

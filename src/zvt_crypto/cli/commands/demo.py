@@ -25,7 +25,7 @@ from zvt_crypto.domain.time import Interval
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zvt_crypto.cli.build import Platform
+    from zvt_crypto.cli.build import Node
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BTC/USDT:USDT", "ETH/USDT:USDT")
 RATE = 20.0  # orders a second for each symbol
@@ -45,12 +45,12 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
                 ours = _own_settings(settings, folder, place.rest_url, place.ws_url, chosen)
                 with open_log(ours, quiet=True) as observer:
 
-                    async def before_end(platform: Platform) -> None:
-                        checks.extend(await _ask(platform))
+                    async def before_end(node: Node) -> None:
+                        checks.extend(await _ask(node))
 
-                    async def after_end(platform: Platform) -> None:
-                        checks.extend(await _look(platform))
-                        _print_summary(console, platform, checks)
+                    async def after_end(node: Node) -> None:
+                        checks.extend(await _look(node))
+                        _print_summary(console, node, checks)
 
                     title = f"zvt-crypto demo: a synthetic Binance at {place.rest_url}, all in {folder}"
                     await live_session(
@@ -115,14 +115,14 @@ def _free(host: str, port: int, usual: int) -> int:
     return port
 
 
-async def _ask(platform: Platform) -> list[tuple[str, bool, str]]:
+async def _ask(node: Node) -> list[tuple[str, bool, str]]:
     """Whether the API answers, asked as anybody would ask it."""
     import aiohttp
 
-    (entity, *_) = [s.instrument for s in platform.ingest.subscriptions] if platform.ingest else ["cryptopair_binance_btcusdt"]
-    api = f"{platform.api_url}/api/v1/crypto"
+    entity = next(iter(node.followed()), "cryptopair_binance_btcusdt")
+    api = f"{node.api_url}/api/v1/crypto"
     asked = {
-        "ready": f"{platform.api_url}/ready",
+        "ready": f"{node.api_url}/ready",
         "exchanges": f"{api}/exchanges",
         "pairs": f"{api}/pairs?exchange=binance",
         "kdata": f"{api}/kdata?symbol={entity}&interval=1m&limit=10",
@@ -139,7 +139,7 @@ async def _ask(platform: Platform) -> list[tuple[str, bool, str]]:
                         failed.append(f"{name}: {answer.status} {(await answer.text())[:120]}")
             except (aiohttp.ClientError, TimeoutError) as error:
                 failed.append(f"{name}: {error}")
-        spoke, said = await _listen(session, platform.ws_url, entity)
+        spoke, said = await _listen(session, node.ws_url, entity)
     return [("REST answered", not failed, "; ".join(failed) or f"{len(asked)} endpoints"), ("WebSocket spoke", spoke, said)]
 
 
@@ -157,20 +157,18 @@ async def _listen(session: object, url: str, entity: str) -> tuple[bool, str]:
     return "result" in first and second.get("channel") == "depth", f"acknowledged, then a {second.get('type')} of the book"
 
 
-async def _look(platform: Platform) -> list[tuple[str, bool, str]]:
+async def _look(node: Node) -> list[tuple[str, bool, str]]:
     """What is stored, now that nothing is under way: trades without holes, minutes equal to their own trades."""
     holes, trades, minutes, differ = [], 0, 0, []
-    assert platform.ingest is not None
-    ids = dict.fromkeys(s.instrument for s in platform.ingest.subscriptions)
-    for instrument in (platform.connector.instruments.get(name) for name in ids):
+    for instrument in (node.instruments().get(name) for name in node.followed()):
         if instrument is None:
             continue
-        stored = await platform.store.trades.read(instrument.id)
+        stored = await node.store.trades.read(instrument.id)
         numbers = [int(trade.trade_id) for trade in stored]
         trades += len(numbers)
         if numbers and sorted(numbers) != list(range(min(numbers), max(numbers) + 1)):
             holes.append(f"{kind_of(instrument)} {ccxt_symbol(instrument)}")
-        for kline in await platform.store.klines.read(instrument.id, Interval.MIN_1):
+        for kline in await node.store.klines.read(instrument.id, Interval.MIN_1):
             volume = sum(t.quantity for t in stored if kline.open_ns <= t.event_ns < kline.open_ns + 60_000_000_000)
             if stored and kline.open_ns >= stored[0].event_ns:
                 minutes += 1
@@ -178,17 +176,15 @@ async def _look(platform: Platform) -> list[tuple[str, bool, str]]:
     checks = [("trades without holes", not holes and trades > 0, ", ".join(holes) or f"{trades:,} trades, ids unbroken")]
     if minutes:
         checks.append(("klines equal their trades", not differ, ", ".join(differ) or f"{minutes} whole minutes"))
-    checks.append(
-        ("nothing dropped", not platform.recorder.dropped, f"{platform.recorder.dropped} dropped, {platform.recorder.wrong} refused")
-    )
-    checks.append(("no gap left open", not platform.pulse.gaps_open, f"{platform.pulse.gaps_seen} seen"))
+    checks.append(("nothing dropped", not node.recorder.dropped, f"{node.recorder.dropped} dropped, {node.recorder.wrong} refused"))
+    checks.append(("no gap left open", not node.pulse.gaps_open, f"{node.pulse.gaps_seen} seen"))
     return checks
 
 
-def _print_summary(console: Console, platform: Platform, checks: list[tuple[str, bool, str]]) -> None:
-    pulse = platform.pulse
+def _print_summary(console: Console, node: Node, checks: list[tuple[str, bool, str]]) -> None:
+    pulse = node.pulse
     console.print(
-        f"\n{platform.recorder.rows:,} rows recorded from {pulse.total:,} events, {pulse.klines_closed} klines closed, "
+        f"\n{node.recorder.rows:,} rows recorded from {pulse.total:,} events, {pulse.klines_closed} klines closed, "
         f"{pulse.gaps_seen} gaps, {pulse.resyncs} book resyncs"
     )
     for name, good, said in checks:

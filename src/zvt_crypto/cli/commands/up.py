@@ -16,7 +16,7 @@ from zvt_crypto.cli.settings import Settings
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zvt_crypto.cli.build import Platform
+    from zvt_crypto.cli.build import Node
     from zvt_crypto.telemetry.metrics import PrometheusObserver
 
 READY_S = 60.0
@@ -45,39 +45,38 @@ async def live_session(
     *,
     seconds: float | None,
     show: bool,
-    before_end: Callable[[Platform], Awaitable[None]] | None = None,
-    after_end: Callable[[Platform], Awaitable[None]] | None = None,
+    before_end: Callable[[Node], Awaitable[None]] | None = None,
+    after_end: Callable[[Node], Awaitable[None]] | None = None,
 ) -> None:
     """The platform with a view on it. `before_end` runs while all still works, `after_end` when everything is stored."""
-    from zvt_crypto.cli.build import open_platform
+    from zvt_crypto.cli.build import open_node
     from zvt_crypto.cli.view import addresses, watch
 
     loop = asyncio.get_running_loop()
-    async with stop_signals() as asked, open_platform(settings, observer) as platform:
+    async with stop_signals() as asked, open_node(settings, observer) as node:
         end: float | None = None
         if not show:
-            for address in addresses(platform):
+            for address in addresses(node):
                 console.print(address, markup=False, highlight=False, soft_wrap=True)
 
         async def until() -> None:
             nonlocal end
-            assert platform.ingest is not None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_first(asked.wait(), platform.ingest.ready.wait()), READY_S)
+                await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S)
             end = None if seconds is None else loop.time() + seconds
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), seconds)
             if before_end is not None and not asked.is_set():
-                await before_end(platform)
+                await before_end(node)
 
-        viewer = asyncio.create_task(watch(platform, console, title, live=show, ends_at=lambda: end))
+        viewer = asyncio.create_task(watch(node, console, title, live=show, ends_at=lambda: end))
         try:
-            await platform.run(until())
+            await node.run(until())
         finally:
             viewer.cancel()
             await asyncio.gather(viewer, return_exceptions=True)
         if after_end is not None:
-            await after_end(platform)
+            await after_end(node)
 
 
 @contextlib.contextmanager
