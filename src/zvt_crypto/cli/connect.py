@@ -74,7 +74,8 @@ async def open_connector(
 def _binance_keywords(settings: Settings) -> dict[str, Any]:
     from zvt_crypto.venues.binance import BinanceOptions
 
-    options = BinanceOptions(markets=settings.binance.markets, spot_trade_stream=settings.binance.trades)
+    chosen = settings.binance
+    options = BinanceOptions(markets=chosen.markets, spot_trade_stream=chosen.trades, usdm_trade_stream=chosen.usdm_trades)
     return {"hosts": binance_hosts(settings), "options": options}
 
 

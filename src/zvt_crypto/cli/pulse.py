@@ -52,8 +52,8 @@ class Pulse:
                 pass
 
     def _take_stale(self, stale: BookStale) -> None:
-        """Only a book that was whole can break: what comes before the first snapshot is a beginning."""
-        if stale.instrument in self._synced:
+        """Only a book that was whole can break: what comes before its first snapshot, or because we stop, is no break."""
+        if stale.instrument in self._synced and stale.reason != "stopped":
             self._synced.discard(stale.instrument)
             self.resyncs += 1
 

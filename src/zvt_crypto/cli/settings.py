@@ -66,7 +66,8 @@ class Binance(Section, frozen=True):
     markets: tuple[Literal["spot", "usdm"], ...] = ("spot", "usdm")
     rest: str | None = None
     ws: str | None = None
-    trades: Literal["trade", "agg"] = "trade"  # which id space of spot trades is followed; USD-M has aggregate trades only
+    trades: Literal["trade", "agg"] = "trade"  # which id space of spot trades is followed
+    usdm_trades: Literal["trade", "agg"] = "agg"  # Binance documents no single trades of USD-M any more; recordings may hold them
 
 
 class Ingest(Section, frozen=True):

@@ -1,0 +1,227 @@
+"""`replay`: a capture through the emulator, real sockets and the whole platform, into a database of its own; goes on where it was cut."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.child import EmulatorPlace, emulator_process
+from zvt_crypto.cli.commands.up import make_console, open_log
+from zvt_crypto.cli.out import print_json
+from zvt_crypto.cli.run import run, stop_signals
+from zvt_crypto.cli.settings import Binance, Database, Settings
+from zvt_crypto.domain.errors import BadInput, UnknownSymbol, ZvtCryptoError, shown
+from zvt_crypto.domain.instrument import Kind, kind_of
+from zvt_crypto.domain.time import INTERVALS, NS_PER_S, parse_interval, to_rfc3339
+from zvt_crypto.ports import Channel, ExchangeConnector, Subscription
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zvt_crypto.cli.build import Node
+
+POLL_S = 0.25
+SETTLE_S = 1.0  # how long nothing must be under way after the last frame: a hole that is being filled is under way
+SETTLE_MOST_S = 60.0
+LEAD_NS = 60 * NS_PER_S  # an exchange's time stamp may be older than our receipt of it
+CHANNELS: dict[str, Channel] = {
+    "trade": "trade", "aggTrade": "agg", "depth": "depth", "bookTicker": "quote", "ticker": "ticker", "markPrice": "mark",
+}  # fmt: skip
+
+
+def run_replay(
+    settings: Settings, files: Sequence[Path], *, speed: float, symbols: tuple[str, ...] | None, serve: bool, again: bool, as_json: bool
+) -> int:
+    """Play to the end. INTERRUPTED when it was told to stop before."""
+    for file in files:
+        if not file.is_file():
+            raise BadInput(f"capture {shown(str(file))} does not exist")
+    if speed < 0:
+        raise BadInput(f"speed {speed:g} is below 0")
+    folder = settings.data_dir / "replay"
+    position = folder / f"position-{_key(files)}.json"
+    if again:
+        position.unlink(missing_ok=True)
+    arguments = ["replay", *(str(file.absolute()) for file in files), "--speed", str(speed), "--position", str(position)]
+
+    async def go() -> int:
+        console = make_console()
+        folder.mkdir(parents=True, exist_ok=True)
+        async with emulator_process(arguments) as (place, process):
+            ours = _own_settings(settings, folder, place)
+            with open_log(ours, quiet=True) as observer:
+                summary = await _play(ours, observer, place, process, symbols, serve, None if as_json else console)
+        if as_json:
+            print_json(summary)
+        else:
+            _print(console, summary, folder)
+        return exits.OK if summary["complete"] else exits.INTERRUPTED
+
+    return run(go)
+
+
+async def _play(
+    settings: Settings,
+    observer: Any,
+    place: EmulatorPlace,
+    process: asyncio.subprocess.Process,
+    symbols: tuple[str, ...] | None,
+    serve: bool,
+    console: Console | None,
+) -> dict[str, Any]:
+    from zvt_crypto.cli.build import open_node
+    from zvt_crypto.cli.view import addresses
+    from zvt_crypto.services.options import IngestOptions
+    from zvt_crypto.services.platform import PlatformOptions
+
+    first_ns = max(0, (place.first_ns or 0) - LEAD_NS)
+    options = PlatformOptions(ingest=IngestOptions(trades_since_ns=first_ns))
+    complete = False
+    async with (
+        stop_signals() as asked,
+        open_node(settings, observer, serve=serve, subscriptions=lambda c: plan_replay(c, place, symbols), options=options) as node,
+    ):
+        if serve and console is not None:
+            console.print("\n".join(addresses(node)), markup=False, soft_wrap=True)
+
+        async def until() -> None:
+            nonlocal complete
+            await _first_of(asked.wait, lambda: _played(place, process, node, console))
+            complete = not asked.is_set()
+
+        await node.run(until())
+        return await _summary(node, place, complete)
+
+
+def plan_replay(connector: ExchangeConnector, place: EmulatorPlace, symbols: tuple[str, ...] | None) -> list[Subscription]:
+    """Every channel that the capture holds and we follow, of all its symbols or of those that were named. Raises UnknownSymbol."""
+    table = connector.instruments
+    wanted = None if symbols is None else {table.resolve(name, connector.exchange).id for name in symbols}
+    made: dict[Subscription, None] = {}
+    for channel in place.channels:
+        kinds: tuple[Kind, ...] = ("pair",) if channel["market"] == "spot" else ("perp", "future")
+        found = next((i for k in kinds if (i := table.find_native(connector.exchange, k, channel["symbol"].upper()))), None)
+        if found is None or (wanted is not None and found.id not in wanted):
+            continue
+        name, _, rest = channel["name"].partition("_")
+        if name == "kline" and rest in INTERVALS:
+            made[Subscription(found.id, "kline", parse_interval(rest))] = None
+        elif name in CHANNELS and (name != "markPrice" or kind_of(found) != "pair"):
+            made[Subscription(found.id, CHANNELS[name])] = None
+    if not made:
+        raise UnknownSymbol(", ".join(symbols or ("(any)",)), sorted({c["symbol"] for c in place.channels})[:8])
+    return list(made)
+
+
+async def _played(place: EmulatorPlace, process: asyncio.subprocess.Process, node: Node, console: Console | None) -> None:
+    """Until every frame has been played and everything of it is stored."""
+    import aiohttp
+
+    await node.platform.ready()
+    said = 0
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+        while True:
+            if process.returncode is not None:
+                raise ZvtCryptoError(f"the emulator ended with {process.returncode}; the same command goes on from here")
+            status = await _status(session, place.rest_url)
+            if status.get("done"):
+                break
+            tenth = 10 * int(status.get("frames", 0)) // max(1, place.frames)
+            if console is not None and tenth > said:
+                said = tenth
+                console.print(f"{10 * tenth:>3} %  {node.recorder.rows:,} rows", markup=False)
+            await asyncio.sleep(POLL_S)
+    await _settled(node)
+
+
+async def _settled(node: Node) -> None:
+    """Nothing waits to be looked at or stored, and no event has come for a while."""
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + SETTLE_MOST_S
+    seen, since = node.pulse.total, loop.time()
+    while loop.time() < ends:
+        await node.platform.drained()
+        await asyncio.sleep(POLL_S / 2)
+        if node.pulse.total != seen:
+            seen, since = node.pulse.total, loop.time()
+        elif loop.time() - since >= SETTLE_S:
+            return
+
+
+async def _status(session: Any, rest_url: str) -> dict[str, Any]:
+    import aiohttp
+
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        async with session.get(f"{rest_url}/emulator/status") as answer:
+            found: dict[str, Any] = await answer.json()
+            return found
+    return {}
+
+
+async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str, Any]:
+    stored = []
+    for entity in node.followed():
+        trades = await node.store.trades.read(entity)
+        klines = {str(i): len(rows) for i in INTERVALS if (rows := await node.store.klines.read(entity, i))}
+        span = [to_rfc3339(trades[0].event_ns), to_rfc3339(trades[-1].event_ns)] if trades else []
+        stored.append({"entity_id": entity, "trades": len(trades), "klines": klines, "span": span})
+    pulse = node.pulse
+    return {
+        "complete": complete, "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
+        "gaps": pulse.gaps_seen, "gaps_open": len(pulse.gaps_open), "book_resyncs": pulse.resyncs,
+        "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "stored": stored,
+    }  # fmt: skip
+
+
+def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
+    word = "replayed" if summary["complete"] else "stopped midway (the same command goes on from here)"
+    console.print(
+        f"{word}: {summary['frames']:,} frames, {summary['events']:,} events, {summary['rows_written']:,} rows written, "
+        f"{summary['gaps']} gaps ({summary['gaps_open']} open), {summary['book_resyncs']} book resyncs",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for row in summary["stored"]:
+        klines = ", ".join(f"{count} {interval}" for interval, count in row["klines"].items()) or "no"
+        console.print(f"  {row['entity_id']}: {row['trades']:,} trades, {klines} klines", markup=False, soft_wrap=True)
+    console.print(f"in {folder}: zvt-crypto kdata SYMBOL --data-dir {folder}", markup=False, soft_wrap=True)
+
+
+def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Settings:
+    markets = tuple(m for m in ("spot", "usdm") if any(c["market"] == m for c in place.channels))
+    return msgspec.structs.replace(
+        settings,
+        data_dir=folder,
+        database=msgspec.structs.replace(settings.database, dir=None) if settings.database.url is None else Database(),
+        binance=Binance(
+            rest=place.rest_url, ws=place.ws_url, markets=markets, trades=_stream(place, "spot"), usdm_trades=_stream(place, "usdm")
+        ),
+        ingest=msgspec.structs.replace(settings.ingest, exchange="binance"),
+    )
+
+
+def _stream(place: EmulatorPlace, market: str) -> Literal["trade", "agg"]:
+    """Which id space feeds bars: single trades where the capture has them."""
+    return "trade" if any(c["market"] == market and c["name"] == "trade" for c in place.channels) else "agg"
+
+
+def _key(files: Sequence[Path]) -> str:
+    named = "\n".join(f"{file.absolute()} {file.stat().st_size}" for file in files)
+    return hashlib.sha256(named.encode()).hexdigest()[:12]
+
+
+async def _first_of(*waits: Callable[[], Awaitable[Any]]) -> Any:
+    tasks = [asyncio.ensure_future(wait()) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(iter(done)).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
