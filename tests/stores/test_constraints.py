@@ -14,18 +14,18 @@ SELECT zvt_add_partition('trade', 'trade_20240101', '2024-01-01', '2024-01-02');
 """
 
 
-def asset(id="crypto_x_eth", exchange="x", symbol="ETH") -> str:
-    return f"INSERT INTO asset (id, exchange, symbol, created_at) VALUES ('{id}', '{exchange}', '{symbol}', now())"
+def asset(name="crypto_x_eth", exchange="x", symbol="ETH") -> str:
+    return f"INSERT INTO asset (id, exchange, symbol, created_at) VALUES ('{name}', '{exchange}', '{symbol}', now())"
 
 
 def asset_fact(key=1, field="full_name", value="'Bitcoin'") -> str:
     return f"INSERT INTO asset_fact (asset_key, field, value, source, valid_from, known_at) VALUES ({key}, '{field}', {value}, 's', now(), now())"
 
 
-def instrument(id="cryptoperp_x_btcusdt", kind="perp", native="BTCUSDT", base=1, quote=2, underlying="1", settlement="2") -> str:
+def instrument(name="cryptoperp_x_btcusdt", kind="perp", native="BTCUSDT", base=1, quote=2, underlying="1", settlement="2") -> str:
     return (
         "INSERT INTO instrument (id, kind, exchange, native_symbol, base_asset, quote_asset, underlying, settlement, created_at) "
-        f"VALUES ('{id}', '{kind}', 'x', '{native}', {base}, {quote}, {underlying}, {settlement}, now())"
+        f"VALUES ('{name}', '{kind}', 'x', '{native}', {base}, {quote}, {underlying}, {settlement}, now())"
     )
 
 
@@ -42,10 +42,10 @@ def kline(table="kline_1m", key=1, at="2024-01-01 00:00:00", prices="10, 12, 9, 
     )
 
 
-def trade(key=1, stream=1, rest=0, price="1", quantity="1", id="1", table="trade") -> str:
+def trade(key=1, stream=1, rest=0, price="1", quantity="1", name="1", table="trade") -> str:
     return (
         f"INSERT INTO {table} (instrument_id, stream, event_ns_rest, event_time, known_at, price, quantity, taker_buys, venue_trade_id) "
-        f"VALUES ({key}, {stream}, {rest}, '2024-01-01 00:00:00+00', now(), {price}, {quantity}, true, '{id}')"
+        f"VALUES ({key}, {stream}, {rest}, '2024-01-01 00:00:00+00', now(), {price}, {quantity}, true, '{name}')"
     )
 
 
@@ -105,12 +105,12 @@ GRID_MISS = {
     "1mon": "2024-01-02 00:00:00",
 }
 TRIPS: dict[tuple[str, str], list[str]] = {
-    ("asset", "asset_id_unique"): [asset(id="crypto_x_btc")],
+    ("asset", "asset_id_unique"): [asset(name="crypto_x_btc")],
     ("asset", "asset_symbol_unique"): [asset(symbol="BTC")],
     ("asset", "asset_symbol_given"): [asset(symbol="")],
     ("asset_fact", "asset_fact_asset"): [asset_fact(key=99)],
     ("asset_fact", "asset_fact_field"): [asset_fact(field="mood")],
-    ("instrument", "instrument_id_unique"): [instrument(id="cryptopair_x_btcusdt")],
+    ("instrument", "instrument_id_unique"): [instrument(name="cryptopair_x_btcusdt")],
     ("instrument", "instrument_kind"): [instrument(kind="option")],
     ("instrument", "instrument_native_given"): [instrument(native="")],
     ("instrument", "instrument_base"): [instrument(base=99)],
@@ -131,7 +131,7 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("trade", "trade_ns_rest"): [trade(rest=1000)],
     ("trade", "price_above_zero"): [trade(price="0")],
     ("trade", "quantity_above_zero"): [trade(quantity="'NaN'")],
-    ("trade", "trade_id_given"): [trade(id="")],
+    ("trade", "trade_id_given"): [trade(name="")],
     ("funding", "funding_pkey"): [funding(), funding()],
     ("funding", "funding_instrument"): [funding(key=99)],
     ("funding", "rate_finite"): [funding(rate="'NaN'")],

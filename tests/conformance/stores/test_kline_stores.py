@@ -7,6 +7,7 @@ import itertools
 import asyncpg
 import msgspec
 import pytest
+
 from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, PERP, START, bar
 from zvt_crypto.domain.errors import ConstraintViolated
 from zvt_crypto.domain.market import Kline

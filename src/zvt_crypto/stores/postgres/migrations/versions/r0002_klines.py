@@ -58,12 +58,13 @@ CREATE TRIGGER known_instrument AFTER INSERT ON kline_{slug} REFERENCING NEW TAB
 CREATE TRIGGER keeps_its_key BEFORE UPDATE OF instrument_id, open_time ON kline_{slug}
     FOR EACH ROW EXECUTE FUNCTION zvt_append_only();
 
-CREATE TRIGGER keeps_versions AFTER UPDATE ON kline_{slug}
-    FOR EACH ROW WHEN (OLD.final) EXECUTE FUNCTION zvt_keep_version('{slug}')
+CREATE TRIGGER keeps_versions AFTER UPDATE ON kline_{slug} REFERENCING OLD TABLE AS gone NEW TABLE AS came
+    FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version('{slug}')
 """
 
 # A foreign key that is checked once a statement, not once a row: 177,000 against 109,000 rows/s in the same run. It is complete because
-# instruments are never updated or deleted, and the key of a row is never updated. `zvt_add_partition` puts it on each partition too.
+# instruments are never updated or deleted, and the key of a row is never updated. Old versions are kept once a statement likewise.
+# `zvt_add_partition` puts both on each partition too, for those who write to one directly.
 FUNCTIONS = """
 CREATE FUNCTION zvt_known_instrument() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -80,12 +81,15 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Its plan is kept: made for a few rows it would be a nested loop, and never end for many.
+CREATE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO kline_revision (slug, served, recorded_at, instrument_id, trades, open_time, known_at,
                                 open, high, low, close, volume, turnover, source, final)
-    VALUES (TG_ARGV[0], true, NEW.known_at, OLD.instrument_id, OLD.trades, OLD.open_time, OLD.known_at,
-            OLD.open, OLD.high, OLD.low, OLD.close, OLD.volume, OLD.turnover, OLD.source, OLD.final);
+    SELECT TG_ARGV[0], true, c.known_at, g.instrument_id, g.trades, g.open_time, g.known_at,
+           g.open, g.high, g.low, g.close, g.volume, g.turnover, g.source, g.final
+    FROM gone g JOIN came c USING (instrument_id, open_time)
+    WHERE g.final;
     RETURN NULL;
 END $$;
 
@@ -98,6 +102,10 @@ BEGIN
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
     EXECUTE format('CREATE TRIGGER known_instrument AFTER INSERT ON %I REFERENCING NEW TABLE AS arrived '
                    'FOR EACH STATEMENT EXECUTE FUNCTION zvt_known_instrument()', name);
+    IF starts_with(parent, 'kline_') THEN
+        EXECUTE format('CREATE TRIGGER keeps_versions AFTER UPDATE ON %I REFERENCING OLD TABLE AS gone NEW TABLE AS came '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version(%L)', name, substr(parent, 7));
+    END IF;
     -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
     EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
 END $$
