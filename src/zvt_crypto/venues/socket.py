@@ -82,6 +82,9 @@ class NetSocket(WSListener):
     def _take(self, part: bytes, is_last: bool, recv_ns: int) -> None:
         if self._ended is not None:
             return
+        if len(part) > FRAME_BYTES_MOST:  # picows bounds frames too, but lets pass what came whole with the handshake
+            self._cut(f"a frame of {len(part)} bytes is beyond {FRAME_BYTES_MOST}")
+            return
         if self._parts or not is_last:
             self._parts.append(part)
             if sum(map(len, self._parts)) > FRAME_BYTES_MOST:

@@ -21,9 +21,16 @@ from zvt_crypto.venues.binance.spec import Market
 T = TypeVar("T")
 # What a decoder may raise on bytes that are not the venue's protocol; deep nesting ends in RecursionError.
 BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-_INTERVAL_OF: dict[str, Interval] = {str(interval): interval for interval in INTERVALS}
+# Text → interval, and the length of its grid in ns: 0 for weeks and months, which are not on the grid of their length.
+_INTERVAL_OF: dict[str, tuple[Interval, int]] = {
+    str(interval): (interval, FIXED_NS[interval] if interval not in (Interval.WEEK_1, Interval.MONTH_1) else 0) for interval in INTERVALS
+}
 # Epoch numbers from here on are microseconds: as milliseconds this would be the year 5138.
 _MICROSECONDS_FROM = 100_000_000_000_000
+# `{"stream":"btcusdt@trade","data":{`: within this many bytes stand only the stream's name and what always follows it, so that a head
+# seen once tells the decoder by one look-up. A longer symbol leaves the kind outside, and is searched for each time.
+_HEAD = 33
+_KNOWN_MOST = 10_000
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -77,23 +84,33 @@ class FrameParser:
             for key in keys:
                 self._combined[key] = (msgspec.json.Decoder(envelope, strict=False).decode, convert)
             self._raw[event] = (msgspec.json.Decoder(struct, strict=False).decode, convert)
+        self._known: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Any, int], Parsed]]] = {}
         self._loose = msgspec.json.Decoder(wire.LooseWire, strict=False)
 
     def parse(self, payload: bytes, recv_ns: int) -> Parsed:
         """The event of a frame. Raises Malformed."""
         try:
-            if payload.startswith(b'{"stream":"'):
-                at = payload.find(b"@", 11, 96) + 1
-                found = self._combined.get(payload[at : at + 6])
-                if found is not None:
-                    return found[1](found[0](payload).data, recv_ns)
-            elif payload.startswith(b'{"e":"'):
-                raw = self._raw.get(payload[6 : payload.find(b'"', 6, 40)].decode())
-                if raw is not None:
-                    return raw[1](raw[0](payload), recv_ns)
-            return self._slowly(payload, recv_ns)
+            known = self._known.get(payload[:_HEAD])
+            if known is not None:
+                return known[1](known[0](payload).data, recv_ns)
+            return self._first_time(payload, recv_ns)
         except BROKEN as error:
             raise Malformed(f"binance {self._market} frame {_text(payload)}: {error}") from None
+
+    def _first_time(self, payload: bytes, recv_ns: int) -> Parsed:
+        """A frame whose head was not seen before: find its kind, and remember the head where it holds the kind whole."""
+        if payload.startswith(b'{"stream":"'):
+            at = payload.find(b"@", 11, 96) + 1
+            found = self._combined.get(payload[at : at + 6])
+            if found is not None:
+                if at + 6 <= _HEAD and len(self._known) < _KNOWN_MOST:
+                    self._known[payload[:_HEAD]] = found
+                return found[1](found[0](payload).data, recv_ns)
+        elif payload.startswith(b'{"e":"'):
+            raw = self._raw.get(payload[6 : payload.find(b'"', 6, 40)].decode())
+            if raw is not None:
+                return raw[1](raw[0](payload), recv_ns)
+        return self._slowly(payload, recv_ns)
 
     def _slowly(self, payload: bytes, recv_ns: int) -> Parsed:
         loose = self._loose.decode(payload)
@@ -122,7 +139,9 @@ class FrameParser:
         instrument = self._natives.get(w.s)
         if instrument is None:
             return Drift("symbol", w.s)
-        return Trade(instrument, "trade", str(w.t), w.p, w.q, "sell" if w.m else "buy", to_ns(w.T), recv_ns)
+        at = w.T
+        at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000  # as to_ns, without the call
+        return Trade(instrument, "trade", str(w.t), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
 
     def _usdm_trade(self, w: wire.UsdmTradeWire, recv_ns: int) -> Parsed:
         if w.X != "MARKET":
@@ -139,16 +158,22 @@ class FrameParser:
 
     def _kline(self, w: wire.KlineWire, recv_ns: int) -> Parsed:
         k = w.k
-        instrument, interval = self._natives.get(w.s), _INTERVAL_OF.get(k.i)
+        instrument = self._natives.get(w.s)
         if instrument is None or w.st != 1:
             return Drift("symbol" if w.st == 1 else "market", w.s)
-        if interval is None:
+        known = _INTERVAL_OF.get(k.i)
+        if known is None:
             return Drift("interval", k.i)
-        open_ns = to_ns(k.t)
-        if not (_on_grid(interval, open_ns) and k.l <= k.o <= k.h and k.l <= k.c <= k.h):
-            raise Malformed(f"binance {self._market} kline {interval} of {w.s} at {k.t}: open {k.o} high {k.h} low {k.l} close {k.c}")
-        event_ns = to_ns(w.E)
-        return Kline(instrument, interval, open_ns, k.o, k.h, k.l, k.c, k.v, k.q, k.n, k.x, "venue", event_ns, recv_ns)
+        interval, grid_ns = known
+        opened, high, low, close = k.o, k.h, k.l, k.c
+        # As to_ns, without the call: klines and trades are what most frames are.
+        at, sent = k.t, w.E
+        open_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000
+        event_ns = sent * 1_000_000 if sent < _MICROSECONDS_FROM else sent * 1_000
+        aligned = open_ns % grid_ns == 0 if grid_ns else is_aligned(interval, open_ns)
+        if not (aligned and low <= opened <= high and low <= close <= high):
+            raise Malformed(f"binance {self._market} kline {k.i} of {w.s} at {k.t}: open {opened} high {high} low {low} close {close}")
+        return Kline(instrument, interval, open_ns, opened, high, low, close, k.v, k.q, k.n, k.x, "venue", event_ns, recv_ns)
 
     def _depth(self, w: wire.DepthWire, recv_ns: int) -> Parsed:
         instrument = self._natives.get(w.s)
@@ -299,13 +324,6 @@ def _trade_row(instrument: str, stream: TradeStream, trade_id: int, price: float
 
 def _id(trade: Trade) -> int:
     return int(trade.trade_id)
-
-
-def _on_grid(interval: Interval, open_ns: int) -> bool:
-    """As is_aligned; the nine fixed lengths up to a day by one division, since every live kline passes here."""
-    if interval in (Interval.WEEK_1, Interval.MONTH_1):
-        return is_aligned(interval, open_ns)
-    return open_ns % FIXED_NS[interval] == 0
 
 
 def _text(payload: bytes) -> str:
