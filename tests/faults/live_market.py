@@ -17,7 +17,7 @@ from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S, Interval
 from zvt_crypto.emulator.binance.dialect import BinanceDialect
 from zvt_crypto.emulator.market import MarketWorld, Symbol
 from zvt_crypto.emulator.memory import MemoryTransport
-from zvt_crypto.emulator.virtual import START_NS, VirtualClock
+from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.plan import plan_subscriptions
 from zvt_crypto.services.platform import Platform, PlatformOptions
@@ -70,6 +70,7 @@ class Live:
         intervals: Sequence[Interval] = (Interval.MIN_1,),
     ) -> None:
         self.clock = VirtualClock()
+        self.start_ns = self.clock.now_ns()
         self.world = world or MarketWorld(seed, symbols, start_ns=self.clock.now_ns(), events_per_s=events_per_s, history_days=2)
         self.dialect = BinanceDialect(self.world)
         self.faults = self.dialect.faults
@@ -162,4 +163,4 @@ def seconds(ns: int) -> float:
     return ns / NS_PER_S
 
 
-__all__ = ["BTC", "NS_PER_MS", "PERP", "SPOT", "START_NS", "USDM", "Live", "Notes", "msgspec", "seconds", "shape"]
+__all__ = ["BTC", "NS_PER_MS", "PERP", "SPOT", "USDM", "Live", "Notes", "msgspec", "seconds", "shape"]

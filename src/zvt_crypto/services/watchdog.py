@@ -15,6 +15,7 @@ from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 QUANTILE = 0.999
 FACTOR = 5
 LEARNT_AFTER = 64  # arrivals before a habit is believed
+_MOST_PATIENCE = 64.0
 _BUCKETS = 96  # four a doubling from 1 ms: up to 4.6 hours
 _FORGET_AFTER = 8_192  # then counts are halved, so that a habit can change
 
@@ -22,13 +23,19 @@ _FORGET_AFTER = 8_192  # then counts are halved, so that a habit can change
 class Habit:
     """The times between arrivals, as counts in logarithmic buckets; bounded memory, 19 % resolution."""
 
-    __slots__ = ("_counts", "_total", "last_ns", "patience")
+    __slots__ = ("_counts", "_is_first", "_total", "last_ns", "patience")
 
     def __init__(self, now_ns: int) -> None:
         self.last_ns = now_ns
         self.patience = 1.0  # doubled by each alarm that a reconnect did not cure, until data comes
         self._counts = [0] * _BUCKETS
         self._total = 0
+        self._is_first = True
+
+    def begin(self, now_ns: int) -> None:
+        """A new connection: how long it takes to speak is no habit."""
+        self.last_ns = now_ns
+        self._is_first = True
 
     @property
     def is_learnt(self) -> bool:
@@ -40,6 +47,9 @@ class Habit:
         gap_ms = (now_ns - self.last_ns) / NS_PER_MS
         self.last_ns = now_ns
         self.patience = 1.0
+        if self._is_first:
+            self._is_first = False
+            return
         bucket = min(_BUCKETS - 1, int(4 * math.log2(gap_ms))) if gap_ms > 1 else 0
         self._counts[bucket] += 1
         self._total += 1
@@ -73,9 +83,9 @@ class Watchdog:
 
     def connected(self, now_ns: int) -> None:
         """A new connection: silence counts from here."""
-        self._whole.last_ns = now_ns
+        self._whole.begin(now_ns)
         for habit in self._habits.values():
-            habit.last_ns = now_ns
+            habit.begin(now_ns)
 
     def arrived(self, keys: Iterable[Hashable], now_ns: int) -> None:
         """Data came for these streams (each once a batch)."""
@@ -88,6 +98,8 @@ class Watchdog:
     def mute(self, now_ns: int) -> str | None:
         """Why the connection should be replaced, or None. Each alarm makes the next one of the same stream more patient."""
         if self._is_mute(self._whole, now_ns, self._whole_allowed_ns()):
+            for habit in self._habits.values():
+                habit.patience = min(habit.patience * 2, _MOST_PATIENCE)
             return self._alarm("the connection", self._whole, now_ns)
         for key, habit in self._habits.items():
             if habit.is_learnt and habit.usual_ns() <= self._cap_ns:
@@ -109,5 +121,5 @@ class Watchdog:
         return now_ns - habit.last_ns > allowed_ns * habit.patience
 
     def _alarm(self, name: str, habit: Habit, now_ns: int) -> str:
-        habit.patience = min(habit.patience * 2, 64.0)
+        habit.patience = min(habit.patience * 2, _MOST_PATIENCE)
         return f"no data of {name} for {(now_ns - habit.last_ns) / NS_PER_S:.1f} s"

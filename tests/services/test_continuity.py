@@ -1,0 +1,205 @@
+"""Runs of trade ids: nothing twice, nothing out of order, and no hole unspoken."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zvt_crypto.domain.market import Trade
+from zvt_crypto.services.continuity import TradeContinuity
+
+BTC = "cryptopair_binance_btcusdt"
+
+
+def trade(number: int) -> Trade:
+    return Trade(BTC, "trade", str(number), 1.0, 1.0, "buy", number * 1000)
+
+
+def ids(trades: list[Trade]) -> list[int]:
+    return [int(t.trade_id) for t in trades]
+
+
+def run(**named: object) -> TradeContinuity:
+    return TradeContinuity(BTC, "trade", **named)  # type: ignore[arg-type]
+
+
+def feed(continuity: TradeContinuity, *numbers: int) -> list[int]:
+    return ids([t for n in numbers for t in continuity.on_live(trade(n))])
+
+
+def test_the_first_trade_begins_the_run():
+    assert feed(run(), 7, 8, 9) == [7, 8, 9]
+
+
+def test_a_repeated_trade_goes_no_further():
+    continuity = run()
+    assert feed(continuity, 7, 8, 8, 7, 9) == [7, 8, 9]
+    assert continuity.repeated == 2
+
+
+def test_a_jump_is_held_until_the_hole_is_filled():
+    continuity = run()
+    assert feed(continuity, 1, 2, 6, 7) == [1, 2]
+    assert continuity.wanted == (3, 5)
+    released, lost = continuity.on_fetched([trade(3), trade(4), trade(5)])
+    assert (ids(released), lost) == ([3, 4, 5, 6, 7], [])
+    assert continuity.wanted is None
+
+
+def test_two_frames_that_overtook_one_another_need_no_fetch():
+    continuity = run()
+    assert feed(continuity, 1, 3, 2, 4) == [1, 2, 3, 4]
+    assert not continuity.is_broken
+
+
+def test_the_first_of_several_holes_is_asked_for():
+    continuity = run()
+    feed(continuity, 1, 4, 8)
+    assert continuity.wanted == (2, 3)
+    continuity.on_fetched([trade(2), trade(3)])
+    assert continuity.wanted == (5, 7)
+
+
+def test_a_partial_answer_goes_on_where_it_ended():
+    continuity = run()
+    feed(continuity, 1, 10)
+    assert ids(continuity.on_fetched([trade(2), trade(3)])[0]) == [2, 3]
+    assert continuity.wanted == (4, 9)
+
+
+def test_ids_inside_an_answer_that_the_venue_has_not_are_lost():
+    continuity = run()
+    feed(continuity, 1, 6)
+    released, lost = continuity.on_fetched([trade(2), trade(5)])
+    assert (ids(released), lost) == ([2, 5, 6], [(3, 4)])
+
+
+def test_what_is_held_is_not_called_lost_because_an_answer_lacks_it():
+    continuity = run()
+    feed(continuity, 1, 3, 6)
+    released, lost = continuity.on_fetched([trade(2), trade(5)])
+    assert (ids(released), lost) == ([2, 3, 5, 6], [(4, 4)])
+
+
+def test_giving_up_lets_the_held_ones_go_and_names_the_hole():
+    continuity = run()
+    feed(continuity, 1, 5, 6)
+    released, lost = continuity.give_up(4)
+    assert (ids(released), lost) == ([5, 6], [(2, 4)])
+    assert not continuity.is_broken
+
+
+def test_a_start_from_the_store_asks_for_everything_since():
+    continuity = run(last=trade(10))
+    assert continuity.wanted == (11, None)
+    assert ids(continuity.on_fetched([trade(11), trade(12)])[0]) == [11, 12]
+    assert continuity.caught_up() == []
+    assert continuity.wanted is None
+
+
+def test_a_live_trade_that_continues_ends_the_suspicion():
+    continuity = run(last=trade(10))
+    assert feed(continuity, 11) == [11]
+    assert continuity.wanted is None
+
+
+def test_after_a_lost_connection_everything_since_is_asked_for():
+    continuity = run()
+    feed(continuity, 1, 2)
+    continuity.suspect()
+    assert continuity.wanted == (3, None)
+    feed(continuity, 9)
+    assert continuity.wanted == (3, 8)
+
+
+def test_suspecting_before_the_first_trade_asks_for_nothing():
+    continuity = run()
+    continuity.suspect()
+    assert continuity.wanted is None
+
+
+def test_held_trades_are_bounded_and_those_let_go_are_asked_for_again():
+    continuity = run(most_held=2)
+    assert feed(continuity, 1, 4, 5, 6, 7) == [1]
+    assert continuity.held == 2
+    assert ids(continuity.on_fetched([trade(2), trade(3)])[0]) == [2, 3, 4, 5]
+    assert continuity.wanted == (6, 7)
+
+
+def test_jumps_are_no_holes_where_ids_jump():
+    continuity = run(contiguous=False)
+    assert feed(continuity, 1, 5, 9) == [1, 5, 9]
+    assert not continuity.is_broken
+
+
+def test_where_ids_jump_a_late_trade_is_told_from_a_repeated_one():
+    continuity = run(contiguous=False)
+    assert feed(continuity, 1, 9, 5, 5, 9) == [1, 9, 5]
+    assert continuity.repeated == 2
+
+
+def test_where_ids_jump_everything_waits_after_a_lost_connection_until_caught_up():
+    continuity = run(contiguous=False)
+    feed(continuity, 1, 5)
+    continuity.suspect()
+    assert feed(continuity, 20) == []
+    assert continuity.wanted == (6, None)
+    assert ids(continuity.on_fetched([trade(9), trade(20)])[0]) == [9, 20]
+    assert continuity.caught_up() == []
+    assert feed(continuity, 31) == [31]
+
+
+def test_where_ids_jump_giving_up_lets_everything_go():
+    continuity = run(contiguous=False)
+    feed(continuity, 1)
+    continuity.suspect()
+    feed(continuity, 20, 25)
+    assert ids(continuity.give_up_all()) == [20, 25]
+
+
+def test_where_ids_jump_what_had_no_room_is_asked_for_again():
+    continuity = run(contiguous=False, most_held=1)
+    feed(continuity, 1)
+    continuity.suspect()
+    feed(continuity, 20, 25)
+    assert continuity.caught_up() == []
+    assert continuity.wanted == (2, None)
+    assert ids(continuity.on_fetched([trade(20), trade(25)])[0]) == [20, 25]
+    assert continuity.caught_up() == []
+    assert not continuity.is_broken
+
+
+def test_everything_waits_for_a_start_that_is_looked_for():
+    continuity = run(waits_for_start=True)
+    assert feed(continuity, 50, 51) == []
+    assert continuity.start_at(48) == []
+    assert continuity.wanted == (48, 49)
+    assert ids(continuity.on_fetched([trade(48), trade(49)])[0]) == [48, 49, 50, 51]
+
+
+def test_without_a_start_the_held_ones_begin_the_run():
+    continuity = run(waits_for_start=True)
+    feed(continuity, 50, 51)
+    assert ids(continuity.start_at(None)) == [50, 51]
+
+
+def test_a_gap_lies_between_the_trades_around_it():
+    gap = run().gap((3, 5), trade(2), trade(6), "why", None)
+    assert (gap.start_ns, gap.end_ns, gap.first_id, gap.last_id, gap.filled_from) == (2000, 6000, 3, 5, None)
+    assert run().gap(None, None, None, "why", None).start_ns == 0
+
+
+@given(st.permutations(range(1, 15)), st.lists(st.integers(0, 13), max_size=10), st.integers(1, 20))
+def test_any_order_with_any_repeats_comes_out_once_and_in_order(order, repeats, most_held):
+    continuity = run(last=trade(0), most_held=most_held)
+    stream = list(order)
+    for place in repeats:
+        stream.insert(place, order[place])
+    out = feed(continuity, *stream)
+    while (wanted := continuity.wanted) is not None:
+        first, last = wanted
+        rows = [trade(n) for n in range(first, min(15, (last or 14) + 1))]
+        out += ids(continuity.on_fetched(rows)[0])
+        if last is None:
+            out += ids(continuity.caught_up())
+    assert out == list(range(1, 15))
