@@ -29,7 +29,7 @@ from zvt_crypto.stores.postgres import migrate, open_store
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
 START = parse_time("2024-01-01T00:00:00Z")
-COLUMNS = "instrument_id trades open_time known_at open high low close volume turnover source final".split()
+COLUMNS = ["instrument_id", "trades", "open_time", "known_at", "open", "high", "low", "close", "volume", "turnover", "source", "final"]
 CONTENT = [name for name in COLUMNS if name not in ("instrument_id", "open_time")]
 
 

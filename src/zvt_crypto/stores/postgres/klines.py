@@ -15,7 +15,7 @@ from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import FIXED_NS, INTERVALS, Interval, next_ns
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres.keys import Keys
-from zvt_crypto.stores.postgres.partitions import Partitions, month_of
+from zvt_crypto.stores.postgres.partitions import Partitions, despite_drops, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
 from zvt_crypto.stores.postgres.rows import Batch, naming_rows
 from zvt_crypto.stores.precedence import CODE, SOURCES
@@ -73,21 +73,24 @@ class PostgresKlines:
         by_interval = sorted(klines, key=lambda k: _ORDER[k.interval])
 
         async def work(connection: Connection) -> Written:
-            keys = await self._keys.of(connection, {k.instrument for k in klines})
-            rounds: list[tuple[Interval, list[Row]]] = []
-            for interval, group in groupby(by_interval, key=lambda k: k.interval):
-                rows = _rows(group, keys, known_at_ns)
-                if interval in self._partitions:
-                    await self._partitions[interval].ensure(connection, (row[2] for row in rows))
-                rounds.extend((interval, part) for part in _rounds(rows))
-            async with connection.transaction():
-                inserted = changed = 0
-                for interval, rows in rounds:
-                    new, won = await self._write(connection, interval, rows)
-                    inserted, changed = inserted + new, changed + won
-            return Written(inserted, changed, len(klines) - inserted - changed)
+            return await despite_drops(self._partitions.values(), lambda: self._upsert(connection, by_interval, known_at_ns))
 
         return await self._pool.run(f"store {len(klines)} klines", work)
+
+    async def _upsert(self, connection: Connection, klines: Sequence[Kline], known_at_ns: int) -> Written:
+        keys = await self._keys.of(connection, {k.instrument for k in klines})
+        rounds: list[tuple[Interval, list[Row]]] = []
+        for interval, group in groupby(klines, key=lambda k: k.interval):
+            rows = _rows(group, keys, known_at_ns)
+            if interval in self._partitions:
+                await self._partitions[interval].ensure(connection, (row[2] for row in rows))
+            rounds.extend((interval, part) for part in _rounds(rows))
+        inserted = changed = 0
+        async with connection.transaction():
+            for interval, rows in rounds:
+                new, won = await self._write(connection, interval, rows)
+                inserted, changed = inserted + new, changed + won
+        return Written(inserted, changed, len(klines) - inserted - changed)
 
     async def _write(self, connection: Connection, interval: Interval, rows: list[Row]) -> tuple[int, int]:
         table = _table(interval)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import asyncpg
 
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, floor_ns, next_ns, to_datetime
 from zvt_crypto.stores.postgres.pool import Connection
 
+T = TypeVar("T")
 Span = tuple[int, int]
 
 
@@ -47,9 +51,21 @@ class Partitions:
         return starts
 
     def forget(self) -> None:
-        """Somebody dropped one: ask again."""
+        """Ask again for each."""
         self._known.clear()
 
     def _name(self, start_ns: int) -> str:
         day = to_datetime(start_ns)
         return f"{self.parent}_{day:%Y%m}" if self._span_of is month_of else f"{self.parent}_{day:%Y%m%d}"
+
+
+async def despite_drops(partitions: Iterable[Partitions], write: Callable[[], Awaitable[T]]) -> T:
+    """`await write()`, and once more where somebody dropped a partition that we believed in (retention does)."""
+    try:
+        return await write()
+    except asyncpg.CheckViolationError as error:
+        if not str(error).startswith("no partition of relation"):
+            raise
+    for each in partitions:
+        each.forget()
+    return await write()

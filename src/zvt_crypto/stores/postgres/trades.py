@@ -11,7 +11,7 @@ from typing import get_args
 from zvt_crypto.domain.market import Trade, TradeStream
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres.keys import Keys
-from zvt_crypto.stores.postgres.partitions import Partitions, day_of
+from zvt_crypto.stores.postgres.partitions import Partitions, day_of, despite_drops
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
 from zvt_crypto.stores.postgres.rows import Batch, naming_rows
 
@@ -42,16 +42,19 @@ class PostgresTrades:
             return Written(0)
 
         async def work(connection: Connection) -> Written:
-            keys = await self._keys.of(connection, {t.instrument for t in trades})
-            await self._partitions.ensure(connection, (t.event_ns for t in trades))
-            rows = _rows(trades, keys, known_at_ns)
-            async with connection.transaction():
-                with naming_rows("trade", self._keys, _COLUMNS):
-                    batch = await Batch.open(connection, "incoming_trade", "trade", _TYPES, _COLUMNS, rows)
-                    inserted = await batch.execute(_INSERT)
-            return Written(inserted, 0, len(trades) - inserted)
+            return await despite_drops([self._partitions], lambda: self._append(connection, trades, known_at_ns))
 
         return await self._pool.run(f"store {len(trades)} trades", work)
+
+    async def _append(self, connection: Connection, trades: Sequence[Trade], known_at_ns: int) -> Written:
+        keys = await self._keys.of(connection, {t.instrument for t in trades})
+        await self._partitions.ensure(connection, (t.event_ns for t in trades))
+        rows = _rows(trades, keys, known_at_ns)
+        async with connection.transaction():
+            with naming_rows("trade", self._keys, _COLUMNS):
+                batch = await Batch.open(connection, "incoming_trade", "trade", _TYPES, _COLUMNS, rows)
+                inserted = await batch.execute(_INSERT)
+        return Written(inserted, 0, len(trades) - inserted)
 
     async def read(
         self,
