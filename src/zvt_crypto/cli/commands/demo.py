@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -90,11 +90,13 @@ def _is_alive(name: str) -> bool:
 
 
 def _own_settings(settings: Settings, folder: Path, rest_url: str, ws_url: str, symbols: tuple[str, ...]) -> Settings:
+    both: tuple[Literal["spot"], Literal["usdm"]] = ("spot", "usdm")
+    markets = tuple(market for market in both if any((":" in name) == (market == "usdm") for name in symbols))
     return msgspec.structs.replace(
         settings,
         data_dir=folder,
         database=Database(),
-        binance=Binance(rest=rest_url, ws=ws_url),
+        binance=Binance(rest=rest_url, ws=ws_url, markets=markets),
         ingest=msgspec.structs.replace(settings.ingest, exchange="binance", symbols=symbols),
         api=msgspec.structs.replace(settings.api, port=_free(settings.api.host, settings.api.port, Api().port)),
         ws=msgspec.structs.replace(settings.ws, port=_free(settings.ws.host, settings.ws.port, Ws().port)),

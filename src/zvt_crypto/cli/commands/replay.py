@@ -194,7 +194,8 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
 
 
 def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Settings:
-    markets = tuple(m for m in ("spot", "usdm") if any(c["market"] == m for c in place.channels))
+    both: tuple[Literal["spot"], Literal["usdm"]] = ("spot", "usdm")
+    markets = tuple(market for market in both if any(c["market"] == market for c in place.channels))
     return msgspec.structs.replace(
         settings,
         data_dir=folder,
