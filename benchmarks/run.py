@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true", help="keep the figures in RESULTS.md")
     chosen = parser.parse_args()
-    files = sorted(path for path in HERE.glob("*.py") if path.name != "run.py" and not path.name.startswith("_"))
+    files = sorted(path for path in HERE.glob("*.py") if path.name not in {"run.py", "peers.py"} and not path.name.startswith("_"))
     unknown = set(chosen.names) - {path.stem for path in files}
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(path.stem for path in files)}")
