@@ -58,7 +58,8 @@ class _Answer(msgspec.Struct):
 class _Series:
     """What is kept of one instrument and interval."""
 
-    def __init__(self, digits: Digits) -> None:
+    def __init__(self, instrument: Instrument, digits: Digits) -> None:
+        self.instrument = instrument
         self.digits = digits
         self.encoded: dict[int, tuple[Kline, bytes]] = {}
         self.answers: dict[tuple[int, bool], _Answer] = {}
@@ -131,9 +132,9 @@ class KlineAnswers:
     def _open(self, instrument: Instrument, interval: Interval) -> _Series:
         key = (instrument.id, interval)
         series = self._series.get(key)
-        digits = digits_of(instrument)
-        if series is None or series.digits != digits:
-            series = self._series[key] = _Series(digits)
+        if series is None or (series.instrument is not instrument and series.digits != digits_of(instrument)):
+            series = self._series[key] = _Series(instrument, digits_of(instrument))
+        series.instrument = instrument
         self._series.move_to_end(key)
         return series
 

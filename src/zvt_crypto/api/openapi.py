@@ -114,10 +114,21 @@ def describe(app: FastAPI, deps: ApiDeps, prefix: str) -> Document:
     if "/ready" in paths:
         failed = paths["/ready"]["get"]["responses"]
         failed["503"] = {**failed["200"], "description": "A part has failed"}
-    document["components"] = {"schemas": schemas}
+    document["components"] = {"schemas": _with_plain_tuples(schemas)}
     document["paths"] = dict(sorted(paths.items()))
     document["x-websocket"] = {"url": deps.ws_url}
     return document
+
+
+def _with_plain_tuples(schema: Any) -> Any:
+    """A pair of strings written as an array of two strings: not every tool reads `prefixItems`."""
+    if isinstance(schema, list):
+        return [_with_plain_tuples(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _with_plain_tuples(value) for key, value in schema.items()}
+    prefix = made.pop("prefixItems", None)
+    return made | {"items": prefix[0]} if prefix else made
 
 
 def _responses(example: msgspec.Struct) -> Document:
