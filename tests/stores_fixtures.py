@@ -129,7 +129,7 @@ TRADE = Trade(PAIR.id, "trade", "1000", 60000.01, 0.00123, "buy", START)
 
 def bar(minute: int = 0, **changed: object) -> Kline:
     """BAR, `minute` bars later, with fields changed."""
-    return msgspec.structs.replace(BAR, open_ns=START + minute * MINUTE, **changed)
+    return msgspec.structs.replace(BAR, **{"open_ns": START + minute * MINUTE, **changed})
 
 
 def trade(number: int = 0, **changed: object) -> Trade:

@@ -186,11 +186,14 @@ class EmbeddedServer:
         half.mkdir(mode=0o700)
         os.chown(half, account.uid, account.gid)
         locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-        self._run(account, [str(binaries / "initdb"), "-D", str(half), "-U", _USER, "--auth=peer", "--no-instructions", *locale])
+        unsafe = self._settings.get("fsync") == "off"  # a database that nobody wants to keep need not reach the disk
+        make = ["-D", str(half), "-U", _USER, "--auth=peer", "--no-instructions", *locale, *(["--no-sync"] if unsafe else [])]
+        self._run(account, [str(binaries / "initdb"), *make])
         owner = pwd.getpwuid(os.geteuid()).pw_name
         (half / "pg_hba.conf").write_text("local all all peer map=owner\n")
         (half / "pg_ident.conf").write_text(f'owner "{owner}" {_USER}\n')
-        self._run(account, [str(binaries / "postgres"), "--single", "-D", str(half), "template1"], f"CREATE DATABASE {DATABASE}\n")
+        single = ["--single", *(["-F"] if unsafe else []), "-D", str(half), "template1"]
+        self._run(account, [str(binaries / "postgres"), *single], f"CREATE DATABASE {DATABASE}\n")
         half.rename(self.pgdata)
 
     def _run(self, account: Account, command: list[str], text: str = "") -> None:
