@@ -19,6 +19,7 @@ FIRST_AGG_ID = 700_000_000
 FIRST_UPDATE_ID = 10_000_000_000
 _USDM_ID_STEP = 7  # USD-M shares its update ids among all symbols: one symbol's jump
 _PAST_TRADES = 12  # a minute: the past is told in fewer, larger trades than the present
+_WARM_RATE = 4.0  # orders a second while nobody looks: a busy market, too, starts at once
 _KEPT_TRADES = 200_000
 _KEPT_MINUTES = 600_000  # more than a year
 _KEPT_DAYS = 6  # days of the past whose minutes are held
@@ -34,7 +35,8 @@ class MarketInstrument:
         self._seed = (seed, listing.market, listing.symbol)
         ticks = price_e8 // listing.tick_e8
         self.matching = MatchingBook(first_trade_id=FIRST_TRADE_ID)
-        self.crowd = Crowd(self.matching, Chance(generator(*self._seed, "crowd")), temper, ticks, live_ns)
+        self.crowd = Crowd(self.matching, Chance(generator(*self._seed, "crowd")), _calm(temper), ticks, live_ns)
+        self._temper = temper
         self.past = Past(
             lambda day: generator(*self._seed, "past", day),
             days=history_days,
@@ -57,6 +59,10 @@ class MarketInstrument:
         self._take_changes()
 
     # ── Time moves ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self) -> None:
+        """The crowd has warmed up: from now on it trades at its own rate."""
+        self.crowd.temper = self._temper
 
     def act(self, *, with_quote: bool) -> tuple[list[Trade], list[Agg], list[tuple[Side, int, int]], Quote | None]:
         """The crowd's next action: trades, aggregates, (side, price, update id) of levels touched, and, if asked for, the quote
@@ -267,6 +273,10 @@ class MarketInstrument:
         trades = self.trades(rows[0].first_id, rows[-1].last_id - rows[0].first_id + 1) if rows else []
         within = trades[: bisect_right(trades, end_ns - 1, key=lambda trade: trade.time_ns)]
         return bars_of(within, "1s", before[0].price if before else None, floor_open("1s", start_ns), end_ns)
+
+
+def _calm(temper: Temper) -> Temper:
+    return temper._replace(events_per_s=min(temper.events_per_s, _WARM_RATE))
 
 
 def _lone(trade: Trade) -> Agg:

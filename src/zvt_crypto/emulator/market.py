@@ -141,6 +141,8 @@ class MarketWorld:
         for symbol in symbols:
             self._add(symbol, seed, live_ns, events_per_s, history_days)
         self.advance(start_ns)
+        for lane in self._by_index:
+            lane.instrument.begin()
 
     def _add(self, symbol: Symbol, seed: int, live_ns: int, events_per_s: float, history_days: int) -> None:
         if symbol.name in self._listings[symbol.market]:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from zvt_crypto.domain.errors import Disconnected, GeoBlocked, Refused, Throttled, Unreachable
+from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.binance.dialect import BinanceDialect, OpenRefused
 from zvt_crypto.emulator.binance.sessions import Session
@@ -222,7 +222,8 @@ def _refused(refusal: OpenRefused, url: str) -> Exception:
         return Unreachable(f"{url} refused the connection")
     if refusal.status in (418, 429):
         wait_ms = int(refusal.headers.get("Retry-After", "1")) * 1000
-        return Throttled(f"{url} answered HTTP {refusal.status}", wait_ms)
+        fate = Banned if refusal.status == 418 else Throttled
+        return fate(f"{url} answered HTTP {refusal.status}", wait_ms)
     if refusal.status in (403, 451):
         return GeoBlocked(f"{url} answered HTTP {refusal.status}")
     return Refused(f"{url} answered HTTP {refusal.status}")

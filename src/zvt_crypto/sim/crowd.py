@@ -34,13 +34,13 @@ class Temper(NamedTuple):
 
 
 class Crowd:
-    """Order flow for one book. `next_ns` says when it acts next; `act` does it."""
+    """Order flow for one book. `next_ns` says when it acts next; `act` does it; `temper` may be exchanged."""
 
     def __init__(self, book: MatchingBook, chance: Chance, temper: Temper, price_ticks: int, start_ns: int) -> None:
         self.book = book
         self.fair = float(price_ticks)
         self._chance = chance
-        self._temper = temper
+        self.temper = temper
         self._drift = 0.0
         self._pace = 1.0
         self._regime_ends_ns = start_ns
@@ -66,18 +66,18 @@ class Crowd:
                 self._quote("buy" if side == "buy" else "sell", reach=0.2 + level / 6, further=level)
 
     def _schedule(self) -> None:
-        mean_s = 1.0 / (self._temper.events_per_s * (0.6 + self._excitement) * self._pace)
+        mean_s = 1.0 / (self.temper.events_per_s * (0.6 + self._excitement) * self._pace)
         self.next_ns += max(1, int(self._chance.exponential(mean_s) * _NS))
 
     def _walk(self, at_ns: int) -> None:
         seconds = (at_ns - self._now_ns) / _NS
         self._now_ns = at_ns
         if at_ns >= self._regime_ends_ns:
-            self._drift = self._temper.trend * self._chance.normal()
+            self._drift = self.temper.trend * self._chance.normal()
             self._pace = math.exp(_PACE_SPREAD * self._chance.normal() - _PACE_SPREAD**2 / 2)
             self._regime_ends_ns = at_ns + int(self._chance.exponential(_REGIME_S) * _NS)
         self._excitement *= _FADES
-        shock = self._temper.volatility * math.sqrt(seconds) * self._chance.normal()
+        shock = self.temper.volatility * math.sqrt(seconds) * self._chance.normal()
         self.fair = max(200.0, self.fair * math.exp(self._drift * seconds + shock))
 
     def _choose(self) -> list[Fill]:
@@ -132,7 +132,7 @@ class Crowd:
     def _quote(self, side: Side, reach: float, further: int = 0) -> list[Fill]:
         if len(self._resting) >= _MOST_RESTING:
             return self._withdraw()
-        away = max(1, int(self.fair * self._temper.quote_width * reach)) + further
+        away = max(1, int(self.fair * self.temper.quote_width * reach)) + further
         price = int(self.fair) - away if side == "buy" else int(self.fair) + 1 + away
         order_id, fills = self.book.limit(side, max(1, price), self._lots())
         self._remember(order_id)
@@ -144,4 +144,4 @@ class Crowd:
 
     def _lots(self) -> int:
         """Log-normal sizes: many small, a few large."""
-        return 1 + min(int(self._temper.typical_lots * 50), int(self._temper.typical_lots * math.exp(0.9 * self._chance.normal())))
+        return 1 + min(int(self.temper.typical_lots * 50), int(self.temper.typical_lots * math.exp(0.9 * self._chance.normal())))
