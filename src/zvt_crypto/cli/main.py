@@ -154,7 +154,7 @@ def kdata(
     interval: Interval = "1m",
     start: Start = None,
     end: End = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, max=10_000_000, help="At most so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", help="At most so many rows.")] = None,
     form: Annotated[Form, typer.Option("--format", "-f", help="How to write them.")] = Form.table,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (needed for parquet).")] = None,
     as_json: Json = False,

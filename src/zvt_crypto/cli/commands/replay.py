@@ -199,7 +199,7 @@ def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Set
     return msgspec.structs.replace(
         settings,
         data_dir=folder,
-        database=msgspec.structs.replace(settings.database, dir=None) if settings.database.url is None else Database(),
+        database=Database(),
         binance=Binance(
             rest=place.rest_url, ws=place.ws_url, markets=markets, trades=_stream(place, "spot"), usdm_trades=_stream(place, "usdm")
         ),

@@ -1,0 +1,231 @@
+"""The commands, on a real database and an emulated exchange."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env
+
+Zvt = Callable[..., Said]
+
+
+def test_importing_and_help_load_nothing_heavy() -> None:
+    heavy = "sorted({'polars', 'numpy', 'fastapi', 'sqlalchemy', 'asyncpg', 'aiohttp', 'pydantic'} & set(sys.modules))"
+    code = f"import sys, zvt_crypto; import zvt_crypto.cli.main; print({heavy})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_there_when_they_are_used() -> None:
+    code = "import zvt_crypto; print([n for n in dir(zvt_crypto) if getattr(zvt_crypto, n, None) is None])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    import zvt_crypto
+
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        zvt_crypto.nothing  # noqa: B018
+
+
+def test_sync_then_list_show_and_search(wired: Zvt) -> None:
+    assert "new" in wired("pairs", "sync").out
+    again = wired("pairs", "sync", "--json").json
+    assert (again["instruments"]["inserted"], again["instruments"]["changed"]) == (0, 0)
+    listed = wired("pairs", "--json", "--exchange", "binance").json
+    assert listed["count"] == len(listed["pairs"]) >= 5
+    perps = wired("pairs", "list", "--kind", "perp", "--status", "active", "--json").json["pairs"]
+    assert {p["id"] for p in perps} == {"cryptoperp_binance_btcusdt", "cryptoperp_binance_ethusdt"}
+    assert "cryptopair_binance_btcusdt" in wired("pairs").out
+    assert wired("pairs", "show", "BTC/USDT", "--json").json["tick"] == "0.01"
+    assert "valid_from" in wired("pairs", "show", "btcusdt").out
+    assert wired("assets", "search", "bitcoin", "--json").json["count"] == 1
+    assert "Ethereum" in wired("assets").out
+    assert wired("assets", "show", "crypto_binance_btc", "--json").json["max_supply"] == "21000000"
+
+
+def test_an_instrument_lives_on_the_command_line(wired: Zvt) -> None:
+    made = wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt", "--tick", "0.01", "--lot", "0.1")
+    assert made.out.strip() == "cryptopair_binance_abcusdt"
+    assert wired("pairs", "update", "ABCUSDT", "--status", "suspended").code == 0
+    assert wired("pairs", "delist", "ABCUSDT").code == 0
+    assert wired("pairs", "list", "--status", "delisted", "--json").json["pairs"][0]["native_symbol"] == "ABCUSDT"
+    assert wired("assets", "add", "ABC", "-e", "binance", "--name", "Alphabet", "--max-supply", "1000", "--source", "paper").code == 0
+    assert wired("assets", "search", "alphabet", "--json").json["results"][0]["max_supply"] == "1000"
+
+
+def test_backfill_writes_what_is_missing_and_nothing_twice(wired: Zvt) -> None:
+    first = wired("backfill", "-s", "BTCUSDT,BTC/USDT:USDT", "-i", "1h", "--json").json
+    assert first["rows"] > 1_000
+    assert all(report["complete"] for report in first["reports"])
+    assert "0 rows written" in wired("backfill", "-s", "BTCUSDT", "-i", "1h").out
+
+    rows = list(csv.DictReader(io.StringIO(wired("kdata", "btcusdt", "-e", "binance", "-i", "1h", "-f", "csv").out)))
+    assert len(rows) == first["reports"][0]["rows"]
+    newest = wired("kdata", "cryptopair_binance_btcusdt", "-i", "1h", "-n", "2", "--json").json
+    assert newest["count"] == 2
+    assert [row["timestamp"] for row in newest["data"]] == [row["timestamp"] for row in rows[-2:]]
+    assert float(newest["data"][-1]["close"]) == float(rows[-1]["close"])
+    assert "timestamp" in wired("kdata", "btcusdt", "-e", "binance", "-i", "1h", "-n", "2").out
+
+
+def test_kdata_writes_files(wired: Zvt, tmp_path: Path) -> None:
+    wired("backfill", "-s", "ETHUSDT", "-i", "1d", "--json")
+    table = tmp_path / "eth.parquet"
+    assert wired("kdata", "ETHUSDT", "-e", "binance", "-i", "1d", "-f", "parquet", "-o", str(table)).code == 0
+    assert pl.read_parquet(table)["final"].all()
+    assert wired("kdata", "ETHUSDT", "-e", "binance", "-i", "1d", "-f", "csv", "-o", str(tmp_path / "eth.csv")).code == 0
+    assert (tmp_path / "eth.csv").read_text().startswith("timestamp,")
+
+
+def test_funding_marks_trades_and_gaps_are_fetched_too(wired: Zvt) -> None:
+    import time
+
+    recent = str(int(time.time()) - 120)
+    assert "funding" in wired("backfill", "-s", "BTC/USDT:USDT", "--what", "funding").out
+    assert wired("backfill", "-s", "BTC/USDT:USDT", "--what", "mark", "--start", str(int(time.time()) - 600)).code == 0
+    assert wired("backfill", "-s", "BTCUSDT", "--what", "trades", "--start", recent, "--json").json["rows"] > 0
+    assert "0 gaps healed" in wired("backfill", "-s", "BTCUSDT", "--what", "gaps").out
+
+
+def test_record_and_query_from_python(wired: Zvt) -> None:
+    import zvt_crypto
+
+    assert zvt_crypto.record_data("BTCUSDT", interval="4h", exchange="binance")["cryptopair_binance_btcusdt"] > 300
+    frame = zvt_crypto.query_data("BTC-USDT", interval="4h", exchange="binance", limit=10)
+    assert frame.shape == (10, 12)
+    assert frame["timestamp"].is_sorted()
+    as_pandas = zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", limit=3, frame="pandas", columns=["timestamp", "close"])
+    assert list(as_pandas.columns) == ["close"]
+    assert as_pandas.index.name == "timestamp"
+    assert zvt_crypto.SYMBOL_MAPPINGS["binance"]["BTCUSDT"] == "btcusdt"
+    assert len(zvt_crypto.SYMBOL_MAPPINGS) == 4
+    with pytest.raises(zvt_crypto.BadInput, match="'volatility'"):
+        zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", columns=["volatility"])
+    with pytest.raises(zvt_crypto.BadInput, match="'arrow'"):
+        zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", frame="arrow")  # type: ignore[call-overload]
+
+
+def test_the_schema_goes_down_and_up(wired: Zvt) -> None:
+    assert wired("db", "status", "--json").json["current"] is True
+    assert "kline_1m" in wired("db", "status").out
+    assert "none" in wired("db", "downgrade", "base").out
+    assert wired("db", "status", "--json").json["revision"] is None
+    assert wired("db", "upgrade").code == 0
+    assert wired("db", "status", "--json").json["current"] is True
+
+
+def test_doctor_finds_all_well_and_says_so(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__API__PORT", "0")
+    monkeypatch.setenv("ZVT_CRYPTO__WS__PORT", "0")
+    found = wired("doctor", "--json").json
+    assert found["ok"]
+    assert {f["name"]: f["state"] for f in found["findings"]} | {"disk": "ok"} == dict.fromkeys(
+        ("python", "disk", "database", "api port", "ws port", "binance spot", "binance usdm"), "ok"
+    )
+    assert "left out" in wired("doctor", "--offline").out
+
+
+def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, exchange: dict[str, str]) -> None:
+    taken = exchange["rest_url"].rpartition(":")[2]
+    monkeypatch.setenv("ZVT_CRYPTO__API__PORT", taken)
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://me:hunter2@127.0.0.1:9/x")
+    monkeypatch.setenv("ZVT_CRYPTO__BINANCE__REST", "http://127.0.0.1:9")
+    monkeypatch.setenv("ZVT_CRYPTO__BINANCE__WS", "ws://127.0.0.1:9")
+    said = zvt("doctor")
+    assert said.code == 1
+    assert f"127.0.0.1:{taken}: Address already in use" in said.out
+    assert sum(line.startswith("fail") for line in said.out.splitlines()) == 3
+    assert "hunter2" not in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["kdata", "btcusdt", "-i", "7m"], 2, "unknown interval '7m'"),
+        (["kdata", "NOPE"], 2, "unknown symbol 'NOPE'"),
+        (["kdata", "btcusdt", "-e", "mtgox"], 2, "unknown exchange 'mtgox'"),
+        (["kdata", "btcusdt", "--start", "yesterday"], 2, "'yesterday'"),
+        (["kdata", "btcusdt", "--start", "2024-02-01", "--end", "2024-01-01"], 2, "'2024-02-01' is not before end '2024-01-01'"),
+        (["kdata", "btcusdt", "-f", "parquet"], 2, "--output"),
+        (["kdata", "btcusdt", "-f", "csv", "-o", "/nowhere/at/all.csv"], 2, "'/nowhere/at'"),
+        (["kdata", "btcusdt", "-n", "0"], 2, "limit '0' is out of range"),
+        (["kdata"], 2, "Missing argument"),
+        (["backfill", "--what", "dreams"], 2, "'dreams'"),
+        (["backfill", "--what", "trades"], 2, "need a start"),
+        (["backfill", "-s", ","], 2, "no symbol"),
+        (["backfill", "-e", "okx"], 2, "not in this build"),
+        (["pairs", "list", "--kind", "house"], 2, "'house'"),
+        (["pairs", "list", "--status", "asleep"], 2, "'asleep'"),
+        (["assets", "add", "X", "-e", "binance", "--max-supply", "many", "--source", "me"], 2, "'many'"),
+        (["assets", "add", "X", "-e", "binance", "--market-cap", "-1", "--source", "me"], 2, "'-1'"),
+        (["assets", "show", "crypto_binance_nope"], 2, "crypto_binance_nope"),
+        (["assets", "import", "/nowhere.csv"], 2, "/nowhere.csv"),
+        (["replay", "/nowhere.gz"], 2, "'/nowhere.gz'"),
+        (["emulator", "replay"], 2, "which capture"),
+        (["emulator", "market", "file.gz"], 2, "'file.gz'"),
+        (["emulator", "market", "-s", "DOGEBTC"], 2, "'DOGEBTC'"),
+        (["emulator", "market", "--rate", "1e9"], 2, "1000000000"),
+        (["show-config", "--config", "/nowhere.toml"], 2, "/nowhere.toml"),
+        (["fly"], 2, "fly"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_value(wired: Zvt, arguments: list[str], code: int, named: str) -> None:
+    said = wired(*arguments)
+    assert said.code == code
+    assert named in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_database_that_is_away_is_a_store_error(zvt: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://me:hunter2@127.0.0.1:9/x")
+    said = zvt("kdata", "btcusdt")
+    assert (said.code, "store_unavailable" in said.err, "hunter2" in said.err) == (4, True, False)
+
+
+def test_an_exchange_that_is_away_is_a_venue_error(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__BINANCE__REST", "http://127.0.0.1:9")
+    said = wired("pairs", "sync")
+    assert (said.code, "venue_unreachable" in said.err) == (3, True)
+
+
+def test_half_an_address_of_an_exchange_is_refused(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZVT_CRYPTO__BINANCE__WS")
+    assert "binance.ws is missing" in wired("pairs", "sync").err
+    monkeypatch.setenv("ZVT_CRYPTO__BINANCE__WS", "http://here")
+    assert "ws(s)://" in wired("pairs", "sync").err
+
+
+def test_debug_shows_the_traceback(wired: Zvt) -> None:
+    assert "Traceback" in wired("--debug", "kdata", "NOPE").err
+
+
+def test_version_and_settings_are_printed(zvt: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert zvt("--version").out == zvt("version").out
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://me:hunter2@db/x")
+    assert "hunter2" not in zvt("show-config").out + zvt("show-config", "--redact", "--json").out
+    assert "hunter2" in zvt("show-config", "--no-redact").out
+    assert "ZVT_CRYPTO__API__PORT" in zvt("show-config").out
+
+
+def test_a_capture_that_is_none_is_named(zvt: Zvt, tmp_path: Path) -> None:
+    torn = tmp_path / "torn.gz"
+    torn.write_bytes((FIXTURES / "hftbacktest_spot_btcusdt.gz").read_bytes()[:2000])
+    said = zvt("replay", str(torn))
+    assert said.code == 2
+    assert "torn.gz" in said.err
+    assert "bad_capture" in said.err
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error(tmp_path: Path) -> None:
+    env = clean_env(ZVT_CRYPTO__DATA_DIR=str(tmp_path))
+    done = subprocess.run(f"{ZVT_CRYPTO} show-config | true", shell=True, env=env, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
