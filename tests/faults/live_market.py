@@ -125,6 +125,17 @@ class Live:
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
 
+    async def books(self, instrument: str = BTC, market: str = "spot", depth: int = 20) -> tuple[object, object]:
+        """Our book and the exchange's own, at the same update id."""
+        listing = self.world.listings(market)["BTCUSDT"]  # type: ignore[arg-type]
+        for _ in range(3_000):
+            await self.sleep(0.007)
+            ours, theirs = self.live.book(instrument), self.world.book(listing, depth)
+            if ours is not None and ours.is_valid and ours.last_id == theirs.last_id:
+                sides = tuple([(price / 1e8, size / 1e8) for price, size in side[:depth]] for side in (theirs.bids, theirs.asks))
+                return ours.top(depth), sides
+        raise AssertionError("our book never came to the exchange's update")
+
     def of(self, kind: type, instrument: str = BTC) -> list:  # type: ignore[type-arg]
         return [e for _, e in self.events if isinstance(e, kind) and getattr(e, "instrument", None) == instrument]
 
@@ -150,7 +161,9 @@ class Live:
         rows = self.world.bars(listing, interval, start_ns, end_ns - 1, 1000)
         return {b.open_ns: (b.open / 1e8, b.high / 1e8, b.low / 1e8, b.close / 1e8, b.size / 1e8, b.trades) for b in rows}
 
-    def stored_bars(self, source: str | None = None, interval: Interval = Interval.MIN_1, instrument: str = BTC) -> dict[int, tuple[float, ...]]:
+    def stored_bars(
+        self, source: str | None = None, interval: Interval = Interval.MIN_1, instrument: str = BTC
+    ) -> dict[int, tuple[float, ...]]:
         rows = [k for k in self.store.bars.values() if k.instrument == instrument and k.interval == interval and source in (None, k.source)]
         return {k.open_ns: shape(k) for k in rows}
 

@@ -13,7 +13,6 @@ from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Tr
 from zvt_crypto.emulator import virtual
 from zvt_crypto.services.options import IngestOptions
 
-
 LIQUID = 20.0  # orders a second: some data every 100 ms, as of any main pair
 
 

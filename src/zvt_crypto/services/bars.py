@@ -44,6 +44,7 @@ class InstrumentBars:
     """The bars of one instrument: pure, fed by `on_trade`."""
 
     def __init__(self, instrument: str, stream: TradeStream, *, contiguous: bool, intervals: Iterable[Interval]) -> None:
+        self.since_ns = 0  # minutes before are known already: of them, the state holds a part at most
         self.trades = TradeBars(instrument, stream, contiguous=contiguous)
         self.rolls = {length: Roll(instrument, length, base=ROLL_BASE[length]) for length in intervals}
 
@@ -51,8 +52,8 @@ class InstrumentBars:
         """All klines that this trade closes, shorter ones first."""
         made: list[Kline] = []
         for minute in self.trades.on_trade(trade):
-            made.append(minute)
-            made += self.on_kline(minute)
+            if minute.open_ns >= self.since_ns:
+                made += [minute, *self.on_kline(minute)]
         return made
 
     def on_kline(self, kline: Kline) -> list[Kline]:
@@ -197,6 +198,7 @@ class BarService:
         contiguous = (kind_of(instrument), first.stream) not in self._options.jumping_ids
         bars = InstrumentBars(name, first.stream, contiguous=contiguous, intervals=self._options.intervals)
         resume_ns = await self._resume_ns(first)
+        bars.since_ns = resume_ns
         await self._feed_klines(bars, resume_ns)
         before = await self._store.trades.read(name, end_ns=resume_ns, limit=1, stream=first.stream)
         for trade in before:

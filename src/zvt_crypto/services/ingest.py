@@ -14,7 +14,7 @@ from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, Ve
 from zvt_crypto.domain.events import MarketEvent, StreamStatus
 from zvt_crypto.domain.instrument import CryptoPair, kind_of
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
-from zvt_crypto.domain.time import NS_PER_S, Interval, next_ns
+from zvt_crypto.domain.time import NS_PER_S, Interval, floor_ns, next_ns
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.continuity import TradeContinuity
@@ -180,7 +180,11 @@ class Ingest:
 
     async def _kline_flow(self, name: str, interval: Interval) -> KlineFlow:
         bounds = await self._store.klines.bounds(name, interval)
-        done_ns = next_ns(interval, bounds[1]) if bounds is not None else None
+        if bounds is not None:
+            done_ns: int | None = next_ns(interval, bounds[1])
+        else:  # we may have ended before the first one closed: the kline that held the last stored trade is the oldest to ask for
+            last = await self._store.trades.last(name, self.connector.trade_stream(name))
+            done_ns = floor_ns(interval, last.event_ns) if last is not None else None
         return KlineFlow(self.connector, name, interval, self._feed.publish, self._clock, self._observer, self._options, self._rng, done_ns)
 
     def _route(self, number: int, part: Sequence[Subscription]) -> Route:
