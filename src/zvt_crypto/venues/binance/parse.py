@@ -14,16 +14,17 @@ import msgspec
 from zvt_crypto.domain.errors import Malformed, Refused, shown
 from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Funding, Kline, MarkPrice, Ticker, Trade, TradeStream
-from zvt_crypto.domain.time import FIXED_NS, INTERVALS, Interval, is_aligned, next_ns
+from zvt_crypto.domain.time import FIXED_NS, INTERVALS, NS_PER_MS, Interval, is_aligned, next_ns
 from zvt_crypto.venues.binance import wire
 from zvt_crypto.venues.binance.spec import Market
 
 T = TypeVar("T")
 # What a decoder may raise on bytes that are not the venue's protocol; deep nesting ends in RecursionError.
 BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-# Text → interval, and the length of its grid in ns: 0 for weeks and months, which are not on the grid of their length.
+# Text → interval, and the length of its grid in ms: 0 for weeks and months, which are not on the grid of their length.
 _INTERVAL_OF: dict[str, tuple[Interval, int]] = {
-    str(interval): (interval, FIXED_NS[interval] if interval not in (Interval.WEEK_1, Interval.MONTH_1) else 0) for interval in INTERVALS
+    str(interval): (interval, FIXED_NS[interval] // NS_PER_MS if interval not in (Interval.WEEK_1, Interval.MONTH_1) else 0)
+    for interval in INTERVALS
 }
 # Epoch numbers from here on are microseconds: as milliseconds this would be the year 5138.
 _MICROSECONDS_FROM = 100_000_000_000_000
@@ -164,15 +165,14 @@ class FrameParser:
         known = _INTERVAL_OF.get(k.i)
         if known is None:
             return Drift("interval", k.i)
-        interval, grid_ns = known
-        opened, high, low, close = k.o, k.h, k.l, k.c
-        # As to_ns, without the call: klines and trades are what most frames are.
-        at, sent = k.t, w.E
+        interval, grid_ms = known
+        at, sent, opened, high, low, close = k.t, w.E, k.o, k.h, k.l, k.c
+        # As to_ns, without the calls: klines and trades are what most frames are.
         open_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000
         event_ns = sent * 1_000_000 if sent < _MICROSECONDS_FROM else sent * 1_000
-        aligned = open_ns % grid_ns == 0 if grid_ns else is_aligned(interval, open_ns)
+        aligned = at % grid_ms == 0 if grid_ms and at < _MICROSECONDS_FROM else is_aligned(interval, open_ns)
         if not (aligned and low <= opened <= high and low <= close <= high):
-            raise Malformed(f"binance {self._market} kline {k.i} of {w.s} at {k.t}: open {opened} high {high} low {low} close {close}")
+            raise Malformed(f"binance {self._market} kline {k.i} of {w.s} at {at}: open {opened} high {high} low {low} close {close}")
         return Kline(instrument, interval, open_ns, opened, high, low, close, k.v, k.q, k.n, k.x, "venue", event_ns, recv_ns)
 
     def _depth(self, w: wire.DepthWire, recv_ns: int) -> Parsed:

@@ -70,18 +70,18 @@ class AggTradeWire(msgspec.Struct, gc=False):
 
 
 class CandleWire(msgspec.Struct, gc=False):
-    """`k` of a kline."""
+    """`k` of a kline, in the order of the wire, in which it is decoded fastest."""
 
     t: Moment
     i: str
     o: Price
+    c: Price
     h: Price
     l: Price
-    c: Price
     v: Amount
-    q: Amount
     n: Count
     x: bool
+    q: Amount
 
 
 class KlineWire(msgspec.Struct, gc=False):
