@@ -256,7 +256,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="zvt-bench-") as folder, EmbeddedServer(Path(folder) / "database") as server:
         asyncio.run(seed(server.url))
-        best = measure(server.url, 0.7 if args.quick else 4.0, 2 if args.quick else 4)
+        best = measure(server.url, 0.4 if args.quick else 4.0, 2 if args.quick else 4)
     for name, by_clients in best.items():
         for clients, figures in by_clients.items():
             print(

@@ -10,6 +10,8 @@ import pytest
 from zvt_crypto.telemetry.logs import make_logger
 from zvt_crypto.telemetry.metrics import MOST_NAMES, MOST_SERIES, PrometheusObserver, Timer, metric_name
 
+CANARY = "c4n4ry-5ecr3t"
+
 
 def value(observer: PrometheusObserver, line: str) -> float | None:
     """The value of the series that is written as `line`."""
@@ -89,11 +91,11 @@ def test_names_are_bounded_too() -> None:
 def test_notes_are_redacted_logged_and_counted() -> None:
     stream = io.StringIO()
     observer = PrometheusObserver(make_logger(stream))
-    observer.note("warning", "reconnect", url="wss://user:c4n4ry@host", attempt=2)
+    observer.note("warning", "reconnect", url=f"wss://user:{CANARY}@host", attempt=2)
     PrometheusObserver().note("info", "nobody listens")
     line = json.loads(stream.getvalue())
     assert (line["event"], line["level"], line["attempt"]) == ("reconnect", "warning", 2)
-    assert "c4n4ry" not in stream.getvalue()
+    assert CANARY not in stream.getvalue()
     assert value(observer, 'zvt_crypto_notes_total{level="warning"}') == 1
 
 

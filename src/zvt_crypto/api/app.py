@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from zvt_crypto.api.boundary import Boundary
 from zvt_crypto.api.deps import ApiDeps
 from zvt_crypto.api.docs import docs_routes
-from zvt_crypto.api.errors import answer_of, framework_problem, problem
+from zvt_crypto.api.errors import framework_problem, problem
 from zvt_crypto.api.openapi import describe
 from zvt_crypto.api.rest.assets import assets_router
 from zvt_crypto.api.rest.exchanges import exchanges_router
@@ -24,7 +24,7 @@ from zvt_crypto.api.rest.kdata import kdata_answer
 from zvt_crypto.api.rest.orderbook import orderbook_answer
 from zvt_crypto.api.rest.pairs import pairs_router
 from zvt_crypto.api.rest.ticker import ticker_answer
-from zvt_crypto.domain.errors import ZvtCryptoError, shown
+from zvt_crypto.domain.errors import shown
 
 PREFIX = "/api/v1/crypto"
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
@@ -33,15 +33,16 @@ _BOUNDS = ("greater_than", "less_than", "too_long", "too_short")
 
 def create_app(deps: ApiDeps) -> FastAPI:
     """The ASGI application for port 8000."""
-    hot: list[BaseRoute] = [
-        Route(f"{PREFIX}/kdata", HotRoute(kdata_answer(deps)), methods=["GET"]),
-        Route(f"{PREFIX}/ticker", HotRoute(ticker_answer(deps)), methods=["GET"]),
-        Route(f"{PREFIX}/orderbook", HotRoute(orderbook_answer(deps)), methods=["GET"]),
-    ]
+    hot = {
+        f"{PREFIX}/kdata": HotRoute(kdata_answer(deps)),
+        f"{PREFIX}/ticker": HotRoute(ticker_answer(deps)),
+        f"{PREFIX}/orderbook": HotRoute(orderbook_answer(deps)),
+    }
+    routes: list[BaseRoute] = [Route(path, endpoint, methods=["GET"]) for path, endpoint in hot.items()]
     app = FastAPI(
         title="zvt-crypto",
         version=deps.version,
-        routes=hot,
+        routes=routes,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -58,17 +59,12 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.router.routes.extend(docs_routes(document))
     known = frozenset(route.path for route in app.routes if isinstance(route, Route)) | frozenset(document["paths"])
-    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known)
+    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known, hot=hot)
     return app
 
 
 def _handle_errors(app: FastAPI) -> None:
-    async def ours(request: Request, error: Exception) -> Response:
-        assert isinstance(error, ZvtCryptoError)
-        answer = answer_of(error, request.url.path)
-        if answer is None:
-            raise error
-        return answer
+    """The framework's own errors as problems; ours pass through to the boundary."""
 
     async def framework(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -86,6 +82,5 @@ def _handle_errors(app: FastAPI) -> None:
         given = "" if first["type"] == "missing" else f" {shown(first.get('input'))}"
         return problem(422, code, f"parameter '{name}'{given}: {first['msg']}", request.url.path)
 
-    app.add_exception_handler(ZvtCryptoError, ours)
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, unreadable)

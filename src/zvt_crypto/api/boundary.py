@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zvt_crypto.api.access import host_allowed
 from zvt_crypto.api.deps import AccessRules
-from zvt_crypto.api.errors import framework_problem, internal_problem, new_correlation_id
-from zvt_crypto.domain.errors import shown
+from zvt_crypto.api.errors import answer_of, framework_problem, internal_problem, new_correlation_id
+from zvt_crypto.domain.errors import ZvtCryptoError, shown
 from zvt_crypto.ports import Observer
 from zvt_crypto.telemetry.metrics import Timer
 
@@ -21,10 +21,16 @@ MOST_TARGET = 8 * 1024  # path and query
 
 
 class Boundary:
-    """ASGI middleware. The only place below the supervisor that catches everything: a request is a unit of its own."""
+    """ASGI middleware. The only place below the supervisor that catches everything: a request is a unit of its own.
 
-    def __init__(self, app: ASGIApp, access: AccessRules, observer: Observer, known_paths: frozenset[str]) -> None:
+    `hot` are the endpoints that a GET reaches straight from here, by path: the framework's router costs as much as their answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: AccessRules, observer: Observer, known_paths: frozenset[str], hot: Mapping[str, ASGIApp]
+    ) -> None:
         self._app = app
+        self._hot = hot
         self._access = access
         self._observer = observer
         self._timer = observer if isinstance(observer, Timer) else None
@@ -50,7 +56,10 @@ class Boundary:
             if refusal is not None:
                 await framework_problem(*refusal, scope["path"])(scope, receive, send_on)
             else:
-                await self._app(scope, receive, send_on)
+                app = self._hot.get(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
+                await (app or self._app)(scope, receive, send_on)
+        except ZvtCryptoError as error:
+            await self._answer_error(error, scope, receive, send_on)
         except Exception as fault:
             if status:  # an answer is under way: the server must cut it short
                 raise
@@ -78,6 +87,13 @@ class Boundary:
             allowed = MutableHeaders(raw=raw)
             allowed["access-control-allow-origin"] = origin
             allowed["vary"] = "Origin"
+
+    async def _answer_error(self, error: ZvtCryptoError, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = answer_of(error, scope["path"])
+        if answer is None:
+            await self._answer_fault(error, scope, receive, send)
+        else:
+            await answer(scope, receive, send)
 
     async def _answer_fault(self, fault: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         correlation_id = new_correlation_id()

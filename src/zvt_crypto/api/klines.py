@@ -22,7 +22,8 @@ from zvt_crypto.domain.time import NS_PER_S, Interval, to_rfc3339
 from zvt_crypto.ports import Clock, KlineStore, LiveState
 
 MAX_AGE_NS = NS_PER_S
-MOST_ROWS = 100_000  # encoded rows in all, about 70 MB
+MOST_ROWS = 100_000  # kept in all, encoded or in finished answers: below 100 MB
+MOST_SERIES = 2_000
 MOST_ROWS_A_SERIES = 5_000
 MOST_ANSWERS_A_SERIES = 8
 LIVE_RUN = 1_501  # what the live state keeps of a series, and the forming bar
@@ -58,8 +59,10 @@ class _Answer(msgspec.Struct):
 class _Series:
     """What is kept of one instrument and interval."""
 
-    def __init__(self, instrument: Instrument, digits: Digits) -> None:
+    def __init__(self, instrument: Instrument, interval: Interval, digits: Digits) -> None:
+        self.counted = 0  # the weight that is part of the total
         self.instrument = instrument
+        self.interval = interval
         self.digits = digits
         self.encoded: dict[int, tuple[Kline, bytes]] = {}
         self.answers: dict[tuple[int, bool], _Answer] = {}
@@ -80,6 +83,11 @@ class _Series:
     def trim(self) -> None:
         while len(self.encoded) > MOST_ROWS_A_SERIES:
             del self.encoded[next(iter(self.encoded))]
+        while len(self.answers) > MOST_ANSWERS_A_SERIES:
+            del self.answers[next(iter(self.answers))]
+
+    def weight(self) -> int:
+        return len(self.encoded) + len(self.stored) + sum(limit for limit, _ in self.answers)
 
 
 class KlineAnswers:
@@ -90,6 +98,7 @@ class KlineAnswers:
         self._live = live
         self._clock = clock
         self._series: OrderedDict[tuple[str, Interval], _Series] = OrderedDict()
+        self._rows = 0
 
     async def newest(self, instrument: Instrument, interval: Interval, limit: int, final_only: bool) -> bytes:
         """The newest `limit` rows. Raises StoreUnavailable where the live state alone cannot answer."""
@@ -100,10 +109,9 @@ class KlineAnswers:
         if held is not None and held.stored is stored and held.live == live:
             return held.body
         rows = [k for k in merge(stored, live) if k.final or not final_only][-limit:]
-        body = self._body(series, rows, None)
-        if len(series.answers) >= MOST_ANSWERS_A_SERIES:
-            del series.answers[next(iter(series.answers))]
+        body = _body(series, rows, None)
         series.answers[(limit, final_only)] = _Answer(stored, live, body)
+        self._trim(series)
         return body
 
     async def between(
@@ -118,31 +126,30 @@ class KlineAnswers:
         if len(stored) > limit and live:  # the store has more than we read: nothing may be joined beyond its edge
             live = [k for k in live if (k.open_ns <= stored[-1].open_ns if start_ns is not None else k.open_ns >= stored[0].open_ns)]
         rows = [k for k in merge(stored, live) if k.final or not final_only]
-        if start_ns is None:
-            return self._body(series, rows[-limit:], None)
-        return self._body(series, rows[:limit], to_rfc3339(rows[limit].open_ns) if len(rows) > limit else None)
-
-    def _body(self, series: _Series, rows: Sequence[Kline], following: str | None) -> bytes:
-        data = b",".join([series.row(kline) for kline in rows])
-        series.trim()
-        self._trim()
-        tail = b',"next":"%b"}' % following.encode() if following is not None else b"}"
-        return b'{"data":[%b],"count":%d%b' % (data, len(rows), tail)
+        more = start_ns is not None and len(rows) > limit
+        body = _body(series, rows[-limit:] if start_ns is None else rows[:limit], to_rfc3339(rows[limit].open_ns) if more else None)
+        self._trim(series)
+        return body
 
     def _open(self, instrument: Instrument, interval: Interval) -> _Series:
         key = (instrument.id, interval)
         series = self._series.get(key)
         if series is None or (series.instrument is not instrument and series.digits != digits_of(instrument)):
-            series = self._series[key] = _Series(instrument, digits_of(instrument))
+            self._rows -= series.counted if series is not None else 0
+            series = self._series[key] = _Series(instrument, interval, digits_of(instrument))
         series.instrument = instrument
         self._series.move_to_end(key)
         return series
 
-    def _trim(self) -> None:
-        rows = sum(len(series.encoded) for series in self._series.values()) if len(self._series) > 20 else 0
-        while rows > MOST_ROWS and len(self._series) > 1:
+    def _trim(self, series: _Series) -> None:
+        """Keep the total below its bound: the series that were asked for longest ago go first."""
+        series.trim()
+        if self._series.get((series.instrument.id, series.interval)) is series:  # it may have been dropped while we waited
+            self._rows += series.weight() - series.counted
+            series.counted = series.weight()
+        while (self._rows > MOST_ROWS or len(self._series) > MOST_SERIES) and len(self._series) > 1:
             _, oldest = self._series.popitem(last=False)
-            rows -= len(oldest.encoded)
+            self._rows -= oldest.counted
 
     async def _stored(self, series: _Series, instrument: str, interval: Interval, limit: int, *, covered: bool) -> list[Kline]:
         """The store's newest rows, at most a second old. `covered`: the live state could answer alone if the store cannot."""
@@ -172,3 +179,10 @@ class KlineAnswers:
         finally:
             if series.loading is task:
                 series.loading = None
+
+
+def _body(series: _Series, rows: Sequence[Kline], following: str | None) -> bytes:
+    """The answer's JSON, joined from the rows' own."""
+    data = b",".join([series.row(kline) for kline in rows])
+    tail = b',"next":"%b"}' % following.encode() if following is not None else b"}"
+    return b'{"data":[%b],"count":%d%b' % (data, len(rows), tail)
