@@ -1,0 +1,180 @@
+"""Long-running commands as processes: they end cleanly, say what they did, and survive kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cli_parts import FIXTURES, ZVT_CRYPTO, clean_env, emulated
+
+pytestmark = pytest.mark.slow
+SPOT = str(FIXTURES / "hftbacktest_spot_btcusdt.gz")
+
+
+def spawn(*arguments: str, **env: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [ZVT_CRYPTO, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_env(**env), start_new_session=True
+    )
+
+
+def processes_that_mention(word: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                if word in (entry / "cmdline").read_text("utf-8", "replace"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+def wait_until(claim: Callable[[], bool], within_s: float) -> bool:
+    ends = time.monotonic() + within_s
+    while time.monotonic() < ends:
+        if claim():
+            return True
+        time.sleep(0.1)
+    return claim()
+
+
+def test_a_demo_ends_by_itself_with_a_summary_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ZVT_CRYPTO, "demo", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0"],
+        env=clean_env(DEMO_SECONDS="4"),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"[\d,]+ rows recorded from [\d,]+ events", done.stdout)
+    assert "ok   REST answered" in done.stdout
+    assert "ok   WebSocket spoke" in done.stdout
+    assert "ok   trades without holes" in done.stdout
+    assert "FAIL" not in done.stdout
+    assert list((tmp_path / "demo").iterdir()) == []
+    assert wait_until(lambda: processes_that_mention(str(tmp_path)) == [], 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_signal_ends_a_demo_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with spawn("demo", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0") as demo:
+        assert demo.stdout is not None
+        seen = ""
+        for line in demo.stdout:
+            seen += line
+            if " rows " in line:
+                break
+        demo.send_signal(number)
+        rest, err = demo.communicate(timeout=60)
+    assert demo.returncode == 0, seen + rest + err
+    assert "rows recorded" in rest
+    assert "Traceback" not in err
+    assert wait_until(lambda: processes_that_mention(str(tmp_path)) == [], 10)
+
+
+def test_a_killed_demo_takes_its_exchange_and_database_along(tmp_path: Path) -> None:
+    with spawn("demo", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0") as demo:
+        assert demo.stdout is not None
+        for line in demo.stdout:
+            if " rows " in line:
+                break
+        demo.kill()
+        demo.communicate(timeout=20)
+    assert wait_until(lambda: processes_that_mention(str(tmp_path)) == [], 20)
+
+
+def test_a_taken_port_is_said_and_has_its_exit_code(tmp_path: Path) -> None:
+    with emulated("market") as place:
+        env = {"ZVT_CRYPTO__BINANCE__REST": place["rest_url"], "ZVT_CRYPTO__BINANCE__WS": place["ws_url"]}
+        port = place["rest_url"].rpartition(":")[2]
+        with spawn("up", "--data-dir", str(tmp_path), "--api-port", port, "--ws-port", "0", **env) as process:
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 5
+    assert f"port {port} on 127.0.0.1 is taken" in err
+
+
+def test_an_unknown_symbol_ends_up_with_its_name(tmp_path: Path) -> None:
+    with emulated("market") as place:
+        env = {"ZVT_CRYPTO__BINANCE__REST": place["rest_url"], "ZVT_CRYPTO__BINANCE__WS": place["ws_url"]}
+        arguments = ("up", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0", "--no-view", "-s", "NOPEUSDT")
+        with spawn(*arguments, **env) as process:
+            _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "NOPEUSDT" in err.splitlines()[-1]
+
+
+def replay(folder: Path, *more: str) -> dict[str, object]:
+    done = subprocess.run(
+        [ZVT_CRYPTO, "replay", SPOT, "--data-dir", str(folder), "--json", *more],
+        env=clean_env(),
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_capture_replayed_twice_leaves_its_rows_once(tmp_path: Path) -> None:
+    first = replay(tmp_path)
+    assert first["complete"] is True
+    assert first["rows_written"]
+    assert (first["refused"], first["dropped"], first["gaps_open"]) == (0, 0, 0)
+    assert replay(tmp_path)["stored"] == first["stored"]
+    again = replay(tmp_path, "--again", "--serve")
+    assert again["stored"] == first["stored"]
+    assert again["complete"] is True
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What a replay that nobody disturbed leaves."""
+    return replay(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("victim", ["platform", "emulator", "database"])
+def test_a_replay_that_is_killed_goes_on_and_leaves_the_same_rows(tmp_path: Path, victim: str, whole: dict[str, object]) -> None:
+    cut = tmp_path / "cut"
+    with spawn("replay", SPOT, "--data-dir", str(cut), "--speed", "20") as process:
+        place = cut / "replay"
+        assert wait_until(lambda: any(position_of(file) > 0 for file in place.glob("position-*.json")), 60)
+        time.sleep(0.3)  # in the middle of it, wherever that is
+        if victim == "platform":
+            process.kill()
+        elif victim == "emulator":
+            for pid in processes_that_mention("emulator\0replay"):
+                if str(cut) in Path(f"/proc/{pid}/cmdline").read_text():
+                    os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(int((place / "database" / "pgdata" / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+        if victim == "database":
+            time.sleep(1.0)
+            process.kill()  # the platform waits for its database; here nobody brings it back
+        process.communicate(timeout=60)
+    assert replay(cut)["stored"] == whole["stored"]
+
+
+def position_of(file: Path) -> int:
+    try:
+        return int(json.loads(file.read_text())["position"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def test_a_replay_told_to_stop_says_so(tmp_path: Path) -> None:
+    with spawn("replay", SPOT, "--data-dir", str(tmp_path), "--speed", "0.5", "--serve") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "stopped midway" in out

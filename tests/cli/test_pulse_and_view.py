@@ -1,0 +1,221 @@
+"""What a person sees while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from zvt_crypto.cli import exits, view
+from zvt_crypto.cli.pulse import Pulse, PulseFeed
+from zvt_crypto.cli.run import run
+from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreFull, UnknownSymbol, Unreachable
+from zvt_crypto.domain.events import StreamStatus
+from zvt_crypto.domain.instrument import CryptoPair, Instruments, pair_id
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Kline, Trade
+from zvt_crypto.domain.time import Interval
+from zvt_crypto.services.feed import MemoryFeed
+from zvt_crypto.stores.live import MemoryLiveState
+
+BTC = pair_id("binance", "BTC", "USDT")
+MS = 1_000_000
+
+
+def trade(number: int, lag_ms: int = 1) -> Trade:
+    at = 1_700_000_000_000 * MS + number * MS
+    return Trade(BTC, "trade", str(number), 60_000.5, 0.25, "buy", at, at + lag_ms * MS)
+
+
+def kline(final: bool = True, source: str = "venue") -> Kline:
+    return Kline(BTC, Interval.MIN_1, 1_700_000_040_000 * MS, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0, 7, final, source)  # type: ignore[arg-type]
+
+
+def gap(filled: str | None = None) -> Gap:
+    return Gap(BTC, "trade", 1, 2, 5, 6, "lost", filled)
+
+
+def test_lags_are_percentiles_of_the_newest() -> None:
+    pulse = Pulse()
+    assert pulse.lag_ms(0.5) is None
+    for lag in range(1, 101):
+        pulse.take(trade(lag, lag))
+    assert pulse.lag_ms(0.5) == 51.0
+    assert pulse.lag_ms(0.99) == 100.0
+    assert pulse.lag_ms(1.0) == 100.0
+
+
+def test_the_rate_is_a_mean_over_seconds() -> None:
+    pulse = Pulse()
+    assert pulse.rate(0.0) == 0.0
+    for number in range(50):
+        pulse.take(trade(number))
+    assert pulse.rate(2.0) == 25.0
+    assert pulse.rate(20.0) == 0.0
+
+
+def test_only_the_venues_closed_klines_count_as_closed() -> None:
+    pulse = Pulse()
+    for event in (kline(), kline(final=False), kline(source="derived"), kline(source="trades")):
+        pulse.take(event)
+    assert pulse.klines_closed == 1
+    assert len(pulse.closed) == 1
+
+
+def test_a_gap_counts_once_and_is_open_until_it_is_filled() -> None:
+    pulse = Pulse()
+    pulse.take(gap())
+    pulse.take(gap())
+    assert (pulse.gaps_seen, len(pulse.gaps_open)) == (1, 1)
+    pulse.take(gap("rest"))
+    assert (pulse.gaps_seen, len(pulse.gaps_open)) == (1, 0)
+
+
+def test_only_a_book_that_was_whole_can_break() -> None:
+    pulse, whole = Pulse(), BookSnapshot(BTC, 1, [(1.0, 1.0)], [(2.0, 1.0)], 1)
+    for event in (BookStale(BTC, "no snapshot yet", 1), whole, BookStale(BTC, "gap", 2), BookStale(BTC, "gap", 3), whole):
+        pulse.take(event)
+    pulse.take(BookStale(BTC, "stopped", 4))
+    assert pulse.resyncs == 1
+
+
+async def test_the_feed_beneath_hears_everything_that_is_counted() -> None:
+    pulse = Pulse()
+    feed = PulseFeed(MemoryFeed(), pulse)
+    reader = feed.subscribe("me", bound=10, when_full="drop")
+    feed.publish(trade(1))
+    assert await reader.receive() == [trade(1)]
+    assert pulse.total == 1
+
+
+def node() -> SimpleNamespace:
+    """As much of a node as the view looks at."""
+    pair = CryptoPair(id=BTC, exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT")
+    live, pulse = MemoryLiveState(), Pulse()
+    events = [
+        BookSnapshot(BTC, 1, [(59_999.0, 2.0)], [(60_001.0, 3.0)], 1),
+        trade(1),
+        kline(),
+        kline(final=False),
+        BookDelta(BTC, 2, 2, None, [(59_998.0, 1.0)], [], 2, 3),
+        StreamStatus("binance", "binance 1", "live", "", 1),
+    ]
+    for event in events:
+        live.apply(event)
+        pulse.take(event)
+    recorder = SimpleNamespace(rows=1234, backlog=5, dropped=6, is_down=False)
+    return SimpleNamespace(
+        pulse=pulse,
+        live=live,
+        recorder=recorder,
+        instruments=lambda: Instruments([pair]),
+        followed=lambda: [BTC],
+        api_url="http://here:1",
+        ws_url="ws://here:2/ws/v1",
+    )
+
+
+def drawn(page: object) -> str:
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(page)
+    return buffer.getvalue()
+
+
+async def test_the_view_shows_prices_books_bars_counts_and_addresses() -> None:
+    text = drawn(view._page(node(), "a title", asyncio.get_running_loop().time() + 30))  # type: ignore[arg-type]
+    for part in (
+        "a title",
+        "s left",
+        "BTC/USDT",
+        "60000.5",
+        "59999",
+        "60001",
+        "newest closed klines",
+        "1,234 rows",
+        "6 dropped",
+        "http://here:1/docs",
+    ):
+        assert part in text
+
+
+async def test_a_book_that_is_not_valid_is_not_shown() -> None:
+    shown = node()
+    shown.live.apply(BookStale(BTC, "gap", 9))
+    text = drawn(view._page(shown, "", None))  # type: ignore[arg-type]
+    assert "resync" in text
+    assert "59999" not in text
+
+
+async def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "LINE_EVERY_S", 0.01)
+    buffer = io.StringIO()
+    watching = asyncio.create_task(view.watch(node(), Console(file=buffer, width=300), "", live=True, ends_at=lambda: None))  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    watching.cancel()
+    assert "1,234 rows" in buffer.getvalue()
+    assert "BTC/USDT 60000.5" in buffer.getvalue()
+
+
+async def test_on_a_terminal_there_is_a_live_page() -> None:
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=200, height=50, force_terminal=True)
+    watching = asyncio.create_task(view.watch(node(), console, "a title", live=True, ends_at=lambda: None))  # type: ignore[arg-type]
+    await asyncio.sleep(0.4)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert "a title" in buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (BadInput("x"), 2),
+        (NotFound("x"), 2),
+        (Unreachable("x"), 3),
+        (StoreFull("x"), 4),
+        (PortTaken("h", 1), 5),
+        (KeyboardInterrupt(), 130),
+        (ZeroDivisionError(), 1),
+        (GaveUp("x"), 1),
+        (ExceptionGroup("two", [StoreFull("x"), ValueError()]), 4),
+    ],
+    ids=lambda v: type(v).__name__ if isinstance(v, BaseException) else str(v),
+)
+def test_each_kind_of_error_has_its_exit_code(error: BaseException, code: int) -> None:
+    assert exits.exit_code(error) == code
+
+
+def test_who_gave_up_ends_with_the_code_of_its_cause() -> None:
+    error = GaveUp("ingest cannot go on")
+    error.__cause__ = ExceptionGroup("in a task group", [UnknownSymbol("NOPE")])
+    assert exits.exit_code(error) == 2
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exits.report(BadInput("two\nlines"), debug=False) == 2
+    assert exits.report(ExceptionGroup("g", [FileNotFoundError(2, "No such file", "x")]), debug=False) == 1
+    assert exits.report(KeyboardInterrupt(), debug=False) == 130
+    assert exits.report(ZeroDivisionError("by zero"), debug=False) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:3] == ["error: two lines [bad_input]", "error: No such file: x", "interrupted"]
+    assert "a fault of ours" in lines[3]
+
+
+def test_sigterm_ends_a_command_like_ctrl_c() -> None:
+    import os
+    import signal
+
+    cleaned = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(30)
+        finally:
+            cleaned.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(work)
+    assert cleaned == [True]
