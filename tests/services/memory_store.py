@@ -133,9 +133,17 @@ class MemoryStore:
         self.marks.update({(r.instrument, r.event_ns): r for r in rows})
         return Written(len(rows))
 
-    async def read_mark(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None, limit: int | None = None) -> list[MarkPrice]:
+    async def read_mark(
+        self, instrument: str, start_ns: int | None = None, end_ns: int | None = None, limit: int | None = None
+    ) -> list[MarkPrice]:
         self.check()
-        return _cut(sorted((m for m in self.marks.values() if m.instrument == instrument), key=lambda m: m.event_ns), lambda m: m.event_ns, start_ns, end_ns, limit)
+        return _cut(
+            sorted((m for m in self.marks.values() if m.instrument == instrument), key=lambda m: m.event_ns),
+            lambda m: m.event_ns,
+            start_ns,
+            end_ns,
+            limit,
+        )
 
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
         self.check()
