@@ -31,6 +31,14 @@ server.stop()
 """
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not below pytest's own folder: another pytest run of root closes that again, and an unprivileged server loses its way."""
+    folder = Path(tempfile.mkdtemp(prefix="zvt-embedded-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def made() -> Iterator[Path]:
     """A folder with a database, no server running."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 
 from stores_fixtures import BAR, KNOWN, PAIR, PERP, TRADE, url_of
 from zvt_crypto.domain.errors import BadConfig, StoreUnavailable
 from zvt_crypto.domain.market import Funding
-from zvt_crypto.stores.postgres import downgrade, head_revision, migrate, open_store
+from zvt_crypto.stores.postgres import downgrade, head_revision, migrate, open_store, schema
 
 OBJECTS = """
     SELECT relkind::text, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'p', 'i', 'I', 'S')
@@ -48,8 +51,13 @@ async def fill(url: str) -> None:
     await store.close()
 
 
-def test_the_head_is_the_last_revision_listed_here():
-    assert head_revision() == REVISIONS[-1]
+def test_the_head_is_the_newest_revision_that_ships():
+    assert head_revision() == REVISIONS[-1] == ScriptDirectory.from_config(schema._config()).get_current_head()
+
+
+def test_a_program_that_only_reads_does_not_import_the_migration_tools():
+    asked = "import sys, zvt_crypto.stores.postgres; print([m for m in ('alembic', 'sqlalchemy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 async def test_each_revision_goes_back_and_forward_on_a_filled_database(empty_url):

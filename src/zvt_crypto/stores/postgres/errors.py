@@ -7,26 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
 
 from zvt_crypto.domain.errors import BadConfig, ConstraintViolated, StoreError, StoreFull, StoreUnavailable
-
-# SQLSTATE, or its class of two letters, → ours. The longer key wins.
-FATES: dict[str, type[StoreError] | type[BadConfig]] = {
-    "08": StoreUnavailable,  # connection
-    "22": ConstraintViolated,  # a value that its column cannot hold
-    "23": ConstraintViolated,
-    "25006": StoreUnavailable,  # read-only: a standby
-    "28": BadConfig,  # who we say we are
-    "3D000": BadConfig,  # no such database
-    "40": StoreUnavailable,  # deadlock or serialisation, after our own retries
-    "53": StoreUnavailable,  # memory, connections
-    "53100": StoreFull,
-    "57": StoreUnavailable,  # shutdown, starting up, cancelled
-    "58": StoreUnavailable,  # the server's own I/O
-    "XX": StoreUnavailable,
-}
-RETRY = ("40P01", "40001")  # deadlock, serialisation failure: the same again may succeed
 
 _ROW = re.compile(r"Failing row contains \((.*)\)", re.DOTALL)
 
@@ -35,13 +17,35 @@ class LostConnection(StoreUnavailable):
     """The connection ended under us: a new one may work."""
 
 
+class Contended(StoreUnavailable):
+    """Another transaction was in the way (deadlock, serialisation failure): the same again may succeed."""
+
+
+# SQLSTATE, or its class of two letters, → ours. The longer key wins.
+FATES: dict[str, type[StoreError] | type[BadConfig]] = {
+    "08": LostConnection,
+    "22": ConstraintViolated,  # a value that its column cannot hold
+    "23": ConstraintViolated,
+    "25006": StoreUnavailable,  # read-only: a standby
+    "28": BadConfig,  # who we say we are
+    "3D000": BadConfig,  # no such database
+    "40": Contended,
+    "53": StoreUnavailable,  # memory, connections
+    "53100": StoreFull,
+    "57": StoreUnavailable,  # cancelled
+    "57P01": LostConnection,  # shutdown
+    "57P02": LostConnection,  # crash of another session
+    "57P03": LostConnection,  # starting up
+    "58": StoreUnavailable,  # the server's own I/O
+    "XX": StoreUnavailable,
+}
+
+
 @contextmanager
 def mapped(what: str) -> Iterator[None]:
     """Raise our errors instead of the driver's. `what` says what was being done."""
     try:
         yield
-    except DBAPIError as error:
-        raise ours(_driver_error(error), what) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
         raise ours(error, what) from error
 
@@ -51,8 +55,6 @@ def ours(error: BaseException, what: str) -> Exception:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or "XX000"
         kind = FATES.get(state) or FATES.get(state[:2], StoreError)
-        if state[:2] == "08" or state in ("57P01", "57P02", "57P03"):
-            kind = LostConnection
         return kind(f"cannot {what}: {_told(error)} [{state}]")
     if isinstance(error, asyncpg.ClientConfigurationError):
         return BadConfig(f"cannot {what}: {error}")
@@ -72,8 +74,9 @@ def _told(error: asyncpg.PostgresError) -> str:
     return f"{error.args[0]}: {detail}" if detail else str(error.args[0])
 
 
-def _driver_error(error: DBAPIError) -> BaseException:
-    cause: BaseException | None = error.orig
+def driver_error(error: BaseException) -> BaseException:
+    """The driver's error at the root of one that a library wrapped; itself where there is none."""
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        cause = cause.__cause__
+        cause = getattr(cause, "orig", None) or cause.__cause__
     return cause or error

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from zvt_crypto.ports import Observer
-from zvt_crypto.stores.postgres.errors import RETRY, LostConnection, mapped
+from zvt_crypto.stores.postgres.errors import Contended, LostConnection, mapped
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -43,8 +43,8 @@ class Pool:
                 lost += 1
                 if lost > 1:
                     raise
-            except Exception as error:
-                if not tries_left or getattr(error.__cause__, "sqlstate", None) not in RETRY:
+            except Contended:
+                if not tries_left:
                     raise
                 self._count("store_retries")
         raise AssertionError("unreachable")

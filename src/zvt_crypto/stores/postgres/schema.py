@@ -4,55 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from zvt_crypto.domain.errors import BadConfig
-from zvt_crypto.stores.postgres.errors import mapped
+from zvt_crypto.stores.postgres.errors import driver_error, mapped, ours
 
+if TYPE_CHECKING:  # importing them takes half a second, which only a migration is worth
+    from alembic.config import Config
+    from sqlalchemy import Connection
+
+HEAD = "0004"  # the newest of migrations/versions
 _LOCK = 7_295_001  # any number that only migrations use as an advisory lock
+_CONNECT_TIMEOUT_S = 10.0
 
 
 async def migrate(url: str, revision: str = "head") -> None:
     """Bring the database up to `revision`; nothing happens where it is there already. Raises StoreUnavailable, BadConfig."""
+    if revision == "head" and await current_revision(url) == HEAD:
+        return
+    from alembic import command
+
     await _run(url, lambda config: command.upgrade(config, revision))
 
 
 async def downgrade(url: str, revision: str) -> None:
     """Take the database back to `revision` (`base`: an empty one). Rows of dropped tables are gone."""
+    from alembic import command
+
     await _run(url, lambda config: command.downgrade(config, revision))
 
 
 def head_revision() -> str:
     """The newest revision that this build ships."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return HEAD
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision that the database is at; None where it has none of our tables."""
+    with mapped("reach the database"):
+        connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
+        try:
+            return await _revision(connection)
+        finally:
+            await connection.close()
 
 
 async def check_revision(connection: asyncpg.Connection) -> None:
     """Raises BadConfig where the database is not at the head revision."""
-    held = None
-    if await connection.fetchval("SELECT to_regclass('alembic_version')"):
-        held = await connection.fetchval("SELECT version_num FROM alembic_version")
-    if held != head_revision():
-        raise BadConfig(f"database schema is at {held or 'none'}, this build needs {head_revision()}: migrate it first")
+    held = await _revision(connection)
+    if held != HEAD:
+        raise BadConfig(f"database schema is at {held or 'none'}, this build needs {HEAD}: migrate it first")
+
+
+async def _revision(connection: asyncpg.Connection) -> str | None:
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    held: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return held
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
 
 
 async def _run(url: str, act: Callable[[Config], None]) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
     async def connect(*_: Any, **__: Any) -> asyncpg.Connection:
         return await asyncpg.connect(url, server_settings={"application_name": "zvt-crypto migrate", "timezone": "UTC"})
 
@@ -64,6 +90,8 @@ async def _run(url: str, act: Callable[[Config], None]) -> None:
                 await connection.commit()
                 await connection.run_sync(_act, act)
                 await connection.commit()
+    except DBAPIError as error:
+        raise ours(driver_error(error), "migrate") from error
     finally:
         await engine.dispose()
 
