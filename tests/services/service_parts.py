@@ -13,15 +13,25 @@ from zvt_crypto.domain.time import NS_PER_MINUTE, Interval, next_ns, parse_inter
 BTC = "cryptopair_binance_btcusdt"
 PERP = "cryptoperp_binance_btcusdt"
 START = parse_time("2024-08-08T00:00:00Z")
-PAIR_OF = CryptoPair(id=BTC, exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", tick=Decimal("0.01"), lot=Decimal("0.00001"))
+PAIR_OF = CryptoPair(
+    id=BTC, exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", tick=Decimal("0.01"), lot=Decimal("0.00001")
+)
 PERP_OF = CryptoPerp(
-    id=PERP, exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT", underlying_asset="BTC", settlement_currency="USDT"
+    id=PERP,
+    exchange="binance",
+    native_symbol="BTCUSDT",
+    base_asset="BTC",
+    quote_asset="USDT",
+    underlying_asset="BTC",
+    settlement_currency="USDT",
 )
 
 
 def trade(number: int, at_ns: int | None = None, instrument: str = BTC, stream: str = "trade") -> Trade:
     """Trade `number`, a second after the one before."""
-    return Trade(instrument, stream, str(number), 100.0 + number % 7, 0.5, "buy", START + number * 1_000_000_000 if at_ns is None else at_ns)  # type: ignore[arg-type]
+    return Trade(
+        instrument, stream, str(number), 100.0 + number % 7, 0.5, "buy", START + number * 1_000_000_000 if at_ns is None else at_ns
+    )  # type: ignore[arg-type]
 
 
 def kline(minute: int, *, final: bool = True, close: float = 1.5, source: str = "venue", interval: Interval = Interval.MIN_1) -> Kline:
@@ -103,7 +113,11 @@ class ListConnector:
 
     async def fetch_trades(self, symbol, since=None, *, until=None, stream=None, from_id=None, to_id=None, limit=None):  # type: ignore[no-untyped-def]
         self._called("trades", since, from_id, to_id)
-        rows = [t for t in self.trades if t.instrument == symbol and (since is None or t.event_ns >= since) and (until is None or t.event_ns < until)]
+        rows = [
+            t
+            for t in self.trades
+            if t.instrument == symbol and (since is None or t.event_ns >= since) and (until is None or t.event_ns < until)
+        ]
         rows = [t for t in rows if (from_id is None or int(t.trade_id) >= from_id) and (to_id is None or int(t.trade_id) <= to_id)]
         return rows[:limit]
 

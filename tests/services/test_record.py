@@ -229,7 +229,7 @@ def test_a_run_that_was_ended_goes_on_with_what_it_had():
 
 
 @pytest.mark.parametrize("rows", [20_000])
-async def test_rows_reach_postgresql_and_survive_its_absence(rows, listed_store, pg_server_url):
+async def test_rows_reach_postgresql(rows, listed_store):
     """The real store, on the real loop."""
     from zvt_crypto.venues.clock import SystemClock
 

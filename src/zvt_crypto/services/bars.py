@@ -204,7 +204,8 @@ class BarService:
         for trade in before:
             bars.trades.on_trade(trade)  # only to know that the run reaches back beyond the open
         tries = 0
-        while await self._feed_trades(bars, resume_ns, first) and tries < _RECORDER_TRIES:
+        last_id = _by_id(before[0]) if before else None
+        while await self._feed_trades(bars, resume_ns, first, last_id) and tries < _RECORDER_TRIES:
             tries += 1
             await self._clock.sleep(_ASK_AGAIN_S)
         return bars
@@ -213,9 +214,11 @@ class BarService:
         """The open of the oldest minute that is not stored as final, within bounds."""
         open_ns = floor_ns(_MINUTE, first.event_ns)
         bounds = await self._store.klines.bounds(first.instrument, _MINUTE)
-        if bounds is None:
-            return open_ns
-        return max(min(open_ns, next_ns(_MINUTE, bounds[1])), open_ns - self._options.rebuild_ns)
+        oldest_ns = open_ns - self._options.rebuild_ns
+        if bounds is not None:
+            return max(min(open_ns, next_ns(_MINUTE, bounds[1])), oldest_ns)
+        stored = await self._store.trades.read(first.instrument, oldest_ns, open_ns, limit=1, stream=first.stream)
+        return floor_ns(_MINUTE, stored[0].event_ns) if stored else open_ns
 
     async def _feed_klines(self, bars: InstrumentBars, resume_ns: int) -> None:
         """Finals since the longer spans opened: days for weeks and months, minutes of the day for the rest."""
@@ -228,9 +231,9 @@ class BarService:
             if kline.final:
                 self._publish_finals(bars.on_kline(kline))
 
-    async def _feed_trades(self, bars: InstrumentBars, start_ns: int, first: Trade) -> bool:
+    async def _feed_trades(self, bars: InstrumentBars, start_ns: int, first: Trade, last_id: int | None) -> bool:
         """Stored trades from `start_ns` up to `first`, page by page. Returns whether some seem not to be stored yet."""
-        rows, last_id = self._options.read_rows, None
+        rows = self._options.read_rows
         while True:
             page = await self._store.trades.read(first.instrument, start_ns, first.event_ns + 1, limit=rows, stream=first.stream)
             for trade in sorted(page, key=_by_id):

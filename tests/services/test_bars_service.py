@@ -1,0 +1,227 @@
+"""Klines from live trades, beside the venue's own and without them."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+from services.memory_store import MemoryStore
+from services.service_parts import BTC, START, ListConnector, Notes, kline, trade
+from zvt_crypto.domain.market import Gap, Kline
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
+from zvt_crypto.emulator import virtual
+from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.services.bars import BarOptions, BarService
+from zvt_crypto.services.feed import MemoryFeed
+
+
+class Bench:
+    def __init__(self, store: MemoryStore | None = None, **options) -> None:
+        self.store = store or MemoryStore()
+        self.feed, self.notes = MemoryFeed(), Notes()
+        self.heard = self.feed.subscribe("test", bound=100_000, when_full="fail", kinds=(Kline,))
+        self.service = BarService([ListConnector(now_ns=START)], self.feed, self.store, VirtualClock(), self.notes, BarOptions(**options))
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.service.run())
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def klines(self, *, final: bool, source: str | None = None, settle_s: float = 0.3) -> list[Kline]:
+        await asyncio.sleep(settle_s)
+        events = await self.heard.receive() if self.heard.pending() else []
+        return [k for k in events if k.final == final and source in (None, k.source)]
+
+
+def minutes(klines: list[Kline]) -> list[int]:
+    return [(k.open_ns - START) // NS_PER_MINUTE for k in klines]
+
+
+def test_a_minute_is_final_when_a_later_trade_closes_it():
+    async def go():
+        async with Bench().running() as bench:
+            for number in range(30, 200):  # a trade a second from 00:00:30 to 00:03:19
+                bench.feed.publish(trade(number))
+            finals = await bench.klines(final=True, source="trades")
+            assert minutes(finals) == [1, 2]  # the first is torn: we came into it
+            assert [k.trades for k in finals] == [60, 60]
+            assert bench.notes.counts["bars_torn"] == 1
+
+    virtual.run(go())
+
+
+def test_longer_klines_come_out_with_their_last_minute():
+    async def go():
+        async with Bench().running() as bench:
+            for number in range(10 * 60 + 1):
+                bench.feed.publish(trade(number))
+            finals = await bench.klines(final=True, source="derived")
+            assert [(k.interval, m) for k, m in zip(finals, minutes(finals), strict=True)] == [(Interval.MIN_5, 5)]
+            assert finals[0].trades == 300
+
+    virtual.run(go())
+
+
+def test_forming_klines_are_told_at_most_four_times_a_second():
+    async def go():
+        async with Bench(intervals=()).running() as bench:
+            for number in range(400):
+                bench.feed.publish(trade(number, START + number * 10_000_000))
+                await asyncio.sleep(0.01)
+            forming = await bench.klines(final=False)
+            assert 14 <= len(forming) <= 17  # in 4 s
+            assert forming[-1].trades == 400
+
+    virtual.run(go())
+
+
+def test_forming_klines_are_silent_while_the_venue_speaks_and_finals_are_not():
+    async def go():
+        async with Bench().running() as bench:
+            bench.feed.publish(kline(0, final=False))
+            for number in range(200):
+                bench.feed.publish(trade(number))
+            await asyncio.sleep(0.3)
+            events = await bench.heard.receive()
+            ours = [k for k in events if k.source != "venue"]
+            assert {k.interval for k in ours if not k.final} == set(Interval) - {Interval.MIN_1}
+            assert minutes([k for k in ours if k.final]) == [1, 2]
+
+    virtual.run(go())
+
+
+def test_a_venue_that_fell_silent_is_replaced_by_ours():
+    async def go():
+        async with Bench(intervals=(), venue_quiet_s=5.0).running() as bench:
+            bench.feed.publish(kline(0, final=False))
+            bench.feed.publish(trade(1))
+            assert [k.source for k in await bench.klines(final=False)] == ["venue"]
+            await asyncio.sleep(6)
+            bench.feed.publish(trade(2))
+            assert [k.source for k in await bench.klines(final=False)] == ["trades"]
+
+    virtual.run(go())
+
+
+def test_only_the_stream_that_feeds_bars_counts():
+    async def go():
+        async with Bench(intervals=()).running() as bench:
+            bench.feed.publish(trade(1, stream="agg"))
+            bench.feed.publish(trade(1, instrument="cryptopair_okx_btcusdt"))
+            assert await bench.klines(final=False) == []
+
+    virtual.run(go())
+
+
+def test_a_hole_leaves_its_minutes_without_a_final_kline():
+    async def go():
+        async with Bench().running() as bench:
+            for number in [*range(100), *range(130, 300)]:
+                if number == 130:
+                    bench.feed.publish(Gap(BTC, "trade", 0, 0, 100, 129, "x", None))
+                bench.feed.publish(trade(number))
+            assert minutes(await bench.klines(final=True)) == [3]
+
+    virtual.run(go())
+
+
+def test_a_hole_in_ids_that_jump_is_known_from_the_gap_alone():
+    async def go():
+        jumping = frozenset({("pair", "trade")})
+        async with Bench(intervals=(), jumping_ids=jumping).running() as bench:
+            for number in range(0, 400, 3):
+                if number == 150:
+                    bench.feed.publish(Gap(BTC, "trade", 0, 0, None, None, "x", None))
+                bench.feed.publish(trade(number))
+            # 00:01 is whole without trades 60, 61, ...; the gap lies between 147 and 150, in 00:02
+            assert minutes(await bench.klines(final=True)) == [1, 3, 4, 5]
+
+    virtual.run(go())
+
+
+def test_the_open_minute_and_longer_spans_are_rebuilt_from_the_store():
+    async def go():
+        store = MemoryStore()
+        await store.append([trade(n) for n in range(200)], 0)
+        await store.upsert([kline(m, source="trades") for m in (0, 1, 2)], 0)
+        async with Bench(store, read_rows=7).running() as bench:
+            for number in range(200, 301):
+                bench.feed.publish(trade(number))
+            finals = await bench.klines(final=True, settle_s=2)
+            assert [(k.interval, m) for k, m in zip(finals, minutes(finals), strict=True)] == [
+                (Interval.MIN_1, 3),
+                (Interval.MIN_1, 4),
+                (Interval.MIN_5, 0),
+            ]
+            assert finals[0].trades == 60
+            assert finals[2].trades == 3 + 3 + 3 + 60 + 60
+
+    virtual.run(go())
+
+
+def test_what_closed_but_was_not_stored_is_published_again():
+    async def go():
+        store = MemoryStore()
+        await store.append([trade(n) for n in range(200)], 0)
+        await store.upsert([kline(0, source="trades")], 0)
+        async with Bench(store).running() as bench:
+            bench.feed.publish(trade(200))
+            assert minutes(await bench.klines(final=True, settle_s=2)) == [1, 2]
+
+    virtual.run(go())
+
+
+def test_a_rebuild_waits_for_a_recorder_that_is_behind():
+    async def go():
+        store = MemoryStore()
+        await store.append([trade(n) for n in range(100)], 0)
+        async with Bench(store).running() as bench:
+            bench.feed.publish(trade(150))
+            await asyncio.sleep(1)
+            await store.append([trade(n) for n in range(100, 150)], 0)
+            await asyncio.sleep(1)
+            for number in range(151, 181):
+                bench.feed.publish(trade(number))
+            await asyncio.sleep(1)
+            assert minutes(await bench.klines(final=True)) == [1, 2]
+            forming = bench.service._bars[BTC].trades.forming
+            assert forming is not None
+            assert forming.open_ns == START + 180 * NS_PER_S
+
+    virtual.run(go())
+
+
+def test_a_rebuild_waits_for_a_store_that_is_away():
+    async def go():
+        store = MemoryStore()
+        store.is_down = True
+        async with Bench(store).running() as bench:
+            for number in range(200):
+                bench.feed.publish(trade(number))
+            await asyncio.sleep(3)
+            assert bench.service.pending() == 0 or bench.service._bars == {}
+            store.is_down = False
+            assert minutes(await bench.klines(final=True, settle_s=2)) == [1, 2]
+
+    virtual.run(go())
+
+
+def test_bars_that_fell_behind_begin_again():
+    async def go():
+        async with Bench(bound=10).running() as bench:
+            for number in range(50):
+                bench.feed.publish(trade(number))
+            await asyncio.sleep(1)
+            for number in range(50, 55):
+                bench.feed.publish(trade(number))
+            await asyncio.sleep(1)
+            assert [name for _, name, _ in bench.notes.notes] == ["bars_rebuilt"]
+            forming = bench.service._bars[BTC].trades.forming
+            assert forming is not None
+            assert forming.trades == 5
+
+    virtual.run(go())
