@@ -24,7 +24,7 @@ EVERYWHERE = {
     "secret in an assignment": (
         r"(?i)\b(?:api_?key|api_?secret|secret(?:_key)?|passw(?:or)?d|token)\b[\"']?\s*[:=]\s*[\"'][A-Za-z0-9+/_\-]{20,}[\"']"
     ),
-    "password in an address": r"[a-z][a-z0-9+]*://[^\s:/@\"'`<>{}]+:(?!\*|secret@|password@|wrong@)[^\s:/@\"'`<>{}]+@",
+    "password in an address": r"[a-z][a-z0-9+]*://[^\s:/@\"'`<>{}]+:(?!\*|secret@|password@|wrong@|hunter2@|pw@|p%40ss)[^\s:/@\"'`<>{}]+@",
     "path of a machine": r"(?<![\w.])/(?:home|Users)/[a-z][\w-]*/|(?<![\w.])/(?:root|work)/\w",
 }
 IN_CODE = {
