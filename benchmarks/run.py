@@ -72,8 +72,16 @@ def run_one(path: Path, *, quick: bool) -> dict[str, object] | None:
 
 def section(path: Path, figures: dict[str, object], *, quick: bool) -> str:
     """One benchmark's part of RESULTS.md."""
-    rows = "\n".join(f"| `{key}` | {shown(value)} |" for key, value in figures.items())
+    rows = "\n".join(
+        [f"| `{key}` | {shown(value)} |" for key, value in _part(figures, "figures").items()]
+        + [f"| `{key}` (ratio) | {shown(value)} |" for key, value in _part(figures, "ratios").items()]
+    )
     return f"## {path.stem}\n\n{dt.datetime.now(dt.UTC):%Y-%m-%d}, {machine()}{', --quick' if quick else ''}\n\n| figure | value |\n|---|---|\n{rows}\n"
+
+
+def _part(figures: dict[str, object], name: str) -> dict[str, object]:
+    held = figures.get(name)
+    return held if isinstance(held, dict) else {}
 
 
 def with_section(text: str, name: str, made: str) -> str:

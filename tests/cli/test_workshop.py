@@ -85,11 +85,15 @@ def test_a_heavy_file_is_found(tmp_path: Path) -> None:
 def test_figures_replace_their_own_section_and_no_other(tmp_path: Path) -> None:
     run = load("benchmarks/run.py")
     page = run.with_section(run.with_section(run.HEAD, "books", "## books\n\nstale figures\n"), "decode", "## decode\n\nkept\n")
-    page = run.with_section(page, "books", run.section(Path("books.py"), {"ccxt.books": 12.345, "messages": 40_000.0, "n": 5}, quick=True))
+    page = run.with_section(
+        page,
+        "books",
+        run.section(Path("books.py"), {"figures": {"messages": 40_000.0, "n": 5}, "ratios": {"ccxt.books": 12.345}}, quick=True),
+    )
     assert "stale figures" not in page
     assert page.index("## books") < page.index("## decode")
     assert "kept" in page
-    assert "| `ccxt.books` | 12.3 |" in page
+    assert "| `ccxt.books` (ratio) | 12.3 |" in page
     assert "| `messages` | 40,000 |" in page
 
 
