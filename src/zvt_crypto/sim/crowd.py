@@ -18,8 +18,8 @@ _MOST_RESTING = 800  # orders; beyond it makers cancel instead of adding
 _FADES = 0.97  # what an event leaves of a burst's excitement
 _EXCITES = 0.012  # what a trade adds: at about one trade an event the mean rate is that of the temper
 _REGIME_S = 120.0  # mean time between changes of trend and of pace
-_PACE_SPREAD = 0.5  # log-normal: a regime is a burst or a lull
-_THIN = 25  # levels below which a side is filled up before anything else
+_PACE_SPREAD = 0.25  # log-normal: a regime is a burst or a lull, but a liquid market stays liquid
+_THIN = 50  # levels below which a side is filled up before anything else
 _APART = 40  # ticks over which fresh levels of a thin side spread
 
 
