@@ -89,7 +89,7 @@ class TradeFlow:
     async def _fill(self) -> None:
         """Ask for what is wanted until nothing is, or nobody has it."""
         continuity, options = self.continuity, self._options
-        first, before, filled = continuity.next_id, self._published, 0
+        first, before, fetched = continuity.next_id, self._published, _Fetched()
         empty = Backoff(self._rng, first_s=0.25, most_s=2.0)
         while (wanted := continuity.wanted) is not None:
             try:
@@ -97,20 +97,22 @@ class TradeFlow:
             except (VenueError, BadInput) as error:
                 self._give_up(wanted, str(error))
                 break
-            fresh = sum(1 for row in rows if int(row.trade_id) >= wanted[0])
+            fresh = [row for row in rows if int(row.trade_id) >= wanted[0]]
             released, lost = continuity.on_fetched(rows)
             self._emit(released, lost, "the venue does not have them")
-            filled += fresh
+            fetched.add(fresh)
             if wanted[1] is None:
-                if len(rows) < options.page_rows:
+                if len(rows) < options.page_rows or not fresh:
                     self._emit(continuity.caught_up(), [], "")
             elif not fresh and continuity.next_id == wanted[0]:
                 if empty.failures >= options.empty_tries:
                     self._give_up(wanted, "the venue does not have them")
                     break
                 await self._clock.sleep(empty.next_s())
-        if filled:
-            self._tell_filled(first, before, filled)
+        if fetched.last is not None and first is not None:
+            self._observer.count("trades_filled", fetched.count, instrument=continuity.instrument)
+            ids = (first, int(fetched.last.trade_id))
+            self._publish(continuity.gap(ids, before, fetched.last, "not in the stream", REST))
 
     async def _fetch(self, wanted: tuple[int, int | None]) -> list[Trade]:
         first, last = wanted
@@ -148,10 +150,15 @@ class TradeFlow:
             self._publish(self.continuity.gap(hole, self._published, None, reason, None))
             hole = next(holes)
 
-    def _tell_filled(self, first: int | None, before: Trade | None, filled: int) -> None:
-        continuity = self.continuity
-        last = continuity.next_id
-        assert first is not None
-        assert last is not None
-        self._observer.count("trades_filled", filled, instrument=continuity.instrument)
-        self._publish(continuity.gap((first, last - 1), before, self._published, "not in the stream", REST))
+
+class _Fetched:
+    """How many trades REST gave, and the last of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: Trade | None = None
+
+    def add(self, trades: list[Trade]) -> None:
+        if trades:
+            self.count += len(trades)
+            self.last = trades[-1]

@@ -1,0 +1,246 @@
+"""What the stream skipped, one flow at a time: REST that lags, lacks, refuses; ids that jump; closing frames in any order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.service_parts import BTC, START, ListConnector, Notes, kline, trade
+from zvt_crypto.domain.errors import Refused, Throttled, Unreachable
+from zvt_crypto.domain.market import Funding, Gap, Kline, Trade
+from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
+from zvt_crypto.emulator import virtual
+from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.services.continuity import TradeContinuity
+from zvt_crypto.services.feed import MemoryFeed
+from zvt_crypto.services.funding import FundingPoll
+from zvt_crypto.services.klineflow import KlineFlow
+from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.tradeflow import TradeFlow
+
+OPTIONS = IngestOptions(page_rows=10, patience_s=20.0)
+
+
+class Flow:
+    def __init__(self, venue: ListConnector, continuity: TradeContinuity | None = None, *, start_ns=None, done_ns=None) -> None:
+        self.out: list = []
+        self.notes = Notes()
+        parts = (self.out.append, VirtualClock(), self.notes, OPTIONS, random.Random(1))
+        self.flow: TradeFlow | KlineFlow
+        if continuity is not None:
+            self.flow = TradeFlow(venue, continuity, *parts, start_ns)  # type: ignore[arg-type]
+        else:
+            self.flow = KlineFlow(venue, BTC, Interval.MIN_1, *parts, done_ns)  # type: ignore[arg-type]
+
+    @asynccontextmanager
+    async def running(self):
+        task = asyncio.create_task(self.flow.run())
+        await asyncio.sleep(0)
+        try:
+            yield self
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def live(self, *numbers: int) -> None:
+        for number in numbers:
+            self.flow.on_trade(trade(number))
+
+    def ids(self) -> list[int]:
+        return [int(e.trade_id) for e in self.out if isinstance(e, Trade)]
+
+    def gaps(self) -> list[tuple[int | None, int | None, str | None]]:
+        return [(g.first_id, g.last_id, g.filled_from) for g in self.out if isinstance(g, Gap)]
+
+    def finals(self) -> list[int]:
+        return [(k.open_ns - START) // NS_PER_MINUTE for k in self.out if isinstance(k, Kline) and k.final]
+
+
+def venue(*numbers: int) -> ListConnector:
+    return ListConnector(now_ns=START, trades=[trade(n) for n in numbers])
+
+
+def contiguous(**named) -> TradeContinuity:
+    return TradeContinuity(BTC, "trade", **named)
+
+
+def test_a_hole_longer_than_a_page_is_filled_page_by_page():
+    async def go():
+        async with Flow(venue(*range(100)), contiguous()).running() as flow:
+            flow.live(0, 57, 58)
+            await asyncio.sleep(5)
+            assert flow.ids() == list(range(59))
+            assert flow.gaps() == [(1, 56, "rest")]
+
+    virtual.run(go())
+
+
+def test_rest_that_lags_behind_its_own_stream_is_asked_again():
+    async def go():
+        desk = venue(0)
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0, 5)
+            await asyncio.sleep(1)
+            assert flow.ids() == [0]
+            desk.trades = [trade(n) for n in range(6)]
+            await asyncio.sleep(5)
+            assert flow.ids() == [0, 1, 2, 3, 4, 5]
+
+    virtual.run(go())
+
+
+def test_what_the_venue_never_has_is_flagged_before_later_trades_go_on():
+    async def go():
+        async with Flow(venue(0), contiguous()).running() as flow:
+            flow.live(0, 5, 6)
+            await asyncio.sleep(30)
+            assert flow.ids() == [0, 5, 6]
+            assert flow.gaps() == [(1, 4, None)]
+            assert [type(e).__name__ for e in flow.out] == ["Trade", "Gap", "Trade", "Trade"]
+            gap = flow.out[1]
+            assert (gap.start_ns, gap.end_ns) == (trade(0).event_ns, trade(5).event_ns)
+
+    virtual.run(go())
+
+
+@pytest.mark.parametrize("error", [Refused("400"), Throttled("banned", 3_600_000)])
+def test_a_refusal_or_a_long_ban_flags_the_gap_and_trades_flow_on(error):
+    async def go():
+        desk = venue(*range(10))
+        desk.fails = [error]
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0, 4, 5)
+            await asyncio.sleep(5)
+            assert flow.ids() == [0, 4, 5]
+            assert flow.gaps() == [(1, 3, None)]
+
+    virtual.run(go())
+
+
+def test_a_suspicion_that_cannot_be_checked_is_no_gap():
+    async def go():
+        desk = venue(*range(10))
+        desk.fails = [Refused("400")]
+        async with Flow(desk, contiguous(last=trade(3))).running() as flow:
+            await asyncio.sleep(5)
+            assert flow.gaps() == []
+            flow.live(4)
+            assert flow.ids() == [4]
+
+    virtual.run(go())
+
+
+def test_where_ids_jump_a_new_connection_fetches_from_the_last_id_on():
+    async def go():
+        async with Flow(venue(0, 3, 7, 11, 20), contiguous(contiguous=False)).running() as flow:
+            flow.live(0, 3)
+            flow.flow.on_connected()
+            flow.live(20)
+            await asyncio.sleep(2)
+            flow.live(25)
+            assert flow.ids() == [0, 3, 7, 11, 20, 25]
+
+    virtual.run(go())
+
+
+def test_where_ids_jump_and_nobody_answers_the_gap_has_no_ids():
+    async def go():
+        desk = venue()
+        desk.fails = [Refused("needs a key")]
+        async with Flow(desk, contiguous(contiguous=False)).running() as flow:
+            flow.live(0, 3)
+            flow.flow.on_connected()
+            flow.live(20)
+            await asyncio.sleep(2)
+            assert flow.ids() == [0, 3, 20]
+            assert flow.gaps() == [(None, None, None)]
+
+    virtual.run(go())
+
+
+def test_a_start_that_cannot_be_found_begins_with_the_first_live_trade():
+    async def go():
+        desk = venue()
+        desk.fails = [Refused("400")]
+        async with Flow(desk, contiguous(waits_for_start=True), start_ns=START).running() as flow:
+            flow.live(8, 9)
+            await asyncio.sleep(2)
+            assert flow.ids() == [8, 9]
+
+    virtual.run(go())
+
+
+def klines(*minutes: int) -> ListConnector:
+    return ListConnector(now_ns=START, klines=[kline(m) for m in minutes])
+
+
+def test_closing_frames_may_come_in_any_order():
+    async def go():
+        desk = klines()
+        async with Flow(desk, done_ns=START).running() as flow:
+            for event in (kline(1, final=False), kline(1), kline(2, final=False), kline(0), kline(0, final=False), kline(1, final=False)):
+                flow.flow.on_kline(event)
+            await asyncio.sleep(5)
+            assert flow.finals() == [1, 0]
+            assert flow.gaps() == []
+            assert not flow.flow.is_broken
+            assert [e.final for e in flow.out] == [False, True, False, True]  # forming news of closed klines went nowhere
+
+    virtual.run(go())
+
+
+def test_finals_missing_between_others_are_fetched_and_what_is_known_is_not_repeated():
+    async def go():
+        async with Flow(klines(0, 1, 2, 3), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(2))
+            flow.flow.on_kline(kline(4, final=False))
+            await asyncio.sleep(10)
+            assert flow.finals() == [2, 0, 1, 3]
+
+    virtual.run(go())
+
+
+def test_a_kline_that_the_venue_lacks_is_flagged_and_known_ones_are_kept():
+    async def go():
+        async with Flow(klines(0, 3), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(2))
+            await asyncio.sleep(10)
+            flow.flow.on_kline(kline(4))
+            await asyncio.sleep(60)
+            assert flow.finals() == [2, 0, 3, 4]
+            spans = [((g.start_ns - START) // NS_PER_MINUTE, (g.end_ns - START) // NS_PER_MINUTE) for g in flow.out if isinstance(g, Gap)]
+            assert spans == [(1, 2)]
+
+    virtual.run(go())
+
+
+def test_a_corrected_final_kline_goes_on():
+    async def go():
+        async with Flow(klines(), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(0))
+            flow.flow.on_kline(kline(0, close=1.7))
+            assert [k.close for k in flow.out] == [1.5, 1.7]
+
+    virtual.run(go())
+
+
+def test_funding_is_polled_patiently_and_each_settlement_told_once():
+    async def go():
+        desk, feed, notes = ListConnector(now_ns=START), MemoryFeed(), Notes()
+        reader = feed.subscribe("r", bound=100, when_full="fail")
+        desk.funding = [Funding(BTC, START, 0.1)]
+        desk.fails = [Unreachable("down"), Throttled("429", 30_000)]
+        task = asyncio.create_task(FundingPoll(desk, BTC, feed, VirtualClock(), notes, 10.0).run())  # type: ignore[arg-type]
+        await asyncio.sleep(65)
+        desk.funding.append(Funding(BTC, START + 1, 0.2))
+        await asyncio.sleep(20)
+        assert [f.rate for f in await reader.receive()] == [0.1, 0.2]
+        desk.fails = [Refused("no such symbol")]
+        await asyncio.sleep(20)
+        assert task.done()
+        assert [name for _, name, _ in notes.notes] == ["funding_not_polled", "no_funding"]
+
+    virtual.run(go())
