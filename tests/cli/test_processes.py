@@ -107,7 +107,7 @@ def test_an_unknown_symbol_ends_up_with_its_name(tmp_path: Path) -> None:
         arguments = ("up", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0", "--no-view", "-s", "NOPEUSDT")
         with spawn(*arguments, **env) as process:
             _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.returncode == 2, err
     assert "NOPEUSDT" in err.splitlines()[-1]
 
 
