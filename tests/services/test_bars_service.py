@@ -14,6 +14,8 @@ from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.bars import BarOptions, BarService
 from zvt_crypto.services.feed import MemoryFeed
 
+BEFORE = trade(0, START - 1_000_000_000)  # shows that the run reaches back beyond the first minute
+
 
 class Bench:
     def __init__(self, store: MemoryStore | None = None, **options) -> None:
@@ -69,7 +71,8 @@ def test_longer_klines_come_out_with_their_last_minute():
 def test_forming_klines_are_told_at_most_four_times_a_second():
     async def go():
         async with Bench(intervals=()).running() as bench:
-            for number in range(400):
+            bench.feed.publish(BEFORE)
+            for number in range(1, 401):
                 bench.feed.publish(trade(number, START + number * 10_000_000))
                 await asyncio.sleep(0.01)
             forming = await bench.klines(final=False)
@@ -83,13 +86,15 @@ def test_forming_klines_are_silent_while_the_venue_speaks_and_finals_are_not():
     async def go():
         async with Bench().running() as bench:
             bench.feed.publish(kline(0, final=False))
-            for number in range(200):
+            bench.feed.publish(BEFORE)
+            for number in range(1, 200):
                 bench.feed.publish(trade(number))
             await asyncio.sleep(0.3)
             events = await bench.heard.receive()
             ours = [k for k in events if k.source != "venue"]
-            assert {k.interval for k in ours if not k.final} == set(Interval) - {Interval.MIN_1}
-            assert minutes([k for k in ours if k.final]) == [1, 2]
+            # A Thursday's midnight: the week and the month began before we listened.
+            assert {k.interval for k in ours if not k.final} == set(Interval) - {Interval.MIN_1, Interval.WEEK_1, Interval.MONTH_1}
+            assert minutes([k for k in ours if k.final]) == [0, 1, 2]
 
     virtual.run(go())
 
@@ -98,11 +103,23 @@ def test_a_venue_that_fell_silent_is_replaced_by_ours():
     async def go():
         async with Bench(intervals=(), venue_quiet_s=5.0).running() as bench:
             bench.feed.publish(kline(0, final=False))
+            bench.feed.publish(BEFORE)
             bench.feed.publish(trade(1))
             assert [k.source for k in await bench.klines(final=False)] == ["venue"]
             await asyncio.sleep(6)
             bench.feed.publish(trade(2))
             assert [k.source for k in await bench.klines(final=False)] == ["trades"]
+
+    virtual.run(go())
+
+
+def test_a_part_of_a_kline_is_not_told_as_the_forming_one():
+    async def go():
+        async with Bench().running() as bench:
+            for number in range(30, 90):  # from the middle of a minute on
+                bench.feed.publish(trade(number))
+            forming = await bench.klines(final=False)
+            assert [(k.interval, m) for k, m in zip(forming, minutes(forming), strict=True)] == [(Interval.MIN_1, 1)]
 
     virtual.run(go())
 

@@ -64,6 +64,11 @@ class TradeBars:
             return None
         return self._kline(self._bar, self._last, final=False)
 
+    @property
+    def forms_whole(self) -> bool:
+        """Whether `forming` holds every trade since its open; otherwise its open and sums are those of a part."""
+        return self._bar is not None and self._known_from_ns <= self._bar.open_ns
+
     def on_trade(self, trade: Trade) -> list[Kline]:
         """The minutes that this trade closes, oldest first; mostly none. A trade that was given already does nothing.
 

@@ -67,6 +67,13 @@ class Roll:
             return self._kline(self._span, self._last, final=False)
         return None
 
+    @property
+    def forms_whole(self) -> bool:
+        """Whether `forming` holds every kline since its open; otherwise its open and sums are those of a part."""
+        if self._span is not None:
+            return self._span.whole and (self._tail is None or self._tail.open_ns == self._next_ns)
+        return self._tail is not None and self._tail.open_ns == floor_ns(self.interval, self._tail.open_ns)
+
     def on_kline(self, kline: Kline) -> list[Kline]:
         """The longer klines that this one closes: mostly none, at most two (a torn one, and its own)."""
         assert kline.instrument == self.instrument

@@ -67,11 +67,12 @@ class InstrumentBars:
         return made
 
     def forming(self) -> list[Kline]:
-        """Everything that forms now."""
+        """Everything that forms now and holds what came since its open: a part of a day is nobody's day."""
         minute = self.trades.forming
         if minute is None:
             return []
         made = {_MINUTE: minute}
+        whole = {_MINUTE} if self.trades.forms_whole else set()
         for length, roll in self.rolls.items():
             base = made.get(roll.base)
             if base is not None:
@@ -79,7 +80,9 @@ class InstrumentBars:
             longer = roll.forming
             if longer is not None:
                 made[length] = longer
-        return list(made.values())
+                if roll.base in whole and roll.forms_whole:
+                    whole.add(length)
+        return [made[length] for length in made if length in whole]
 
 
 class BarService:
