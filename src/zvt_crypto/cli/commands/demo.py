@@ -19,8 +19,9 @@ from zvt_crypto.cli.child import emulator_process
 from zvt_crypto.cli.commands.up import live_session, make_console, open_log
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
+from zvt_crypto.domain.errors import ZvtCryptoError
 from zvt_crypto.domain.instrument import ccxt_symbol, kind_of
-from zvt_crypto.domain.time import Interval
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, Interval
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BTC/USDT:USDT", "ETH/USDT:USDT")
 RATE = 20.0  # orders a second for each symbol
+HISTORY = {Interval.MIN_1: 3 * 60 * NS_PER_MINUTE, Interval.HOUR_1: 7 * NS_PER_DAY, Interval.DAY_1: 30 * NS_PER_DAY}
 OLD_S = 3600.0  # a folder of a demo that died is removed after so long
 
 
@@ -60,6 +62,7 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
                         title,
                         seconds=seconds,
                         show=console.is_terminal,
+                        when_ready=_fetch_history,
                         before_end=before_end,
                         after_end=after_end,
                     )
@@ -115,6 +118,20 @@ def _free(host: str, port: int, usual: int) -> int:
         except OSError:
             return 0
     return port
+
+
+async def _fetch_history(node: Node) -> None:
+    """Something to look at from the first minute on. A demo without it is still one: what fails is noted."""
+    from zvt_crypto.services.backfill import Backfill
+
+    backfill = Backfill(node.connector, node.store, node.clock, node.observer)
+    now_ns = node.clock.now_ns()
+    for entity in node.followed():
+        for interval, reach_ns in HISTORY.items():
+            try:
+                await backfill.klines(entity, interval, since=now_ns - reach_ns)
+            except ZvtCryptoError as error:
+                node.observer.note("warning", "no_history", instrument=entity, interval=str(interval), reason=str(error))
 
 
 async def _ask(node: Node) -> list[tuple[str, bool, str]]:

@@ -45,10 +45,12 @@ async def live_session(
     *,
     seconds: float | None,
     show: bool,
+    when_ready: Callable[[Node], Awaitable[None]] | None = None,
     before_end: Callable[[Node], Awaitable[None]] | None = None,
     after_end: Callable[[Node], Awaitable[None]] | None = None,
 ) -> None:
-    """The platform with a view on it. `before_end` runs while all still works, `after_end` when everything is stored."""
+    """The platform with a view on it. `when_ready` runs beside it, `before_end` while all still works, `after_end` when everything
+    is stored."""
     from zvt_crypto.cli.build import open_node
     from zvt_crypto.cli.view import addresses, watch
 
@@ -64,8 +66,14 @@ async def live_session(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S)
             end = None if seconds is None else loop.time() + seconds
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asked.wait(), seconds)
+            beside = [asyncio.ensure_future(when_ready(node))] if when_ready is not None and not asked.is_set() else []
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(asked.wait(), seconds)
+            finally:
+                for task in beside:
+                    task.cancel()
+                await asyncio.gather(*beside, return_exceptions=True)
             if before_end is not None and not asked.is_set():
                 await before_end(node)
 
