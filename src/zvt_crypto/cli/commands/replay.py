@@ -124,7 +124,7 @@ async def _played(place: EmulatorPlace, process: asyncio.subprocess.Process, nod
     """Until every frame has been played and everything of it is stored."""
     import aiohttp
 
-    await node.platform.ready()
+    await _first_of(node.platform.ready, process.wait)  # an emulator that died first is told below
     said = 0
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
         while True:
