@@ -69,8 +69,13 @@ def test_the_later_of_two_equal_letter_runs_carries_its_native_symbol() -> None:
     table = Instruments(made)
     assert table.resolve("USDC/USDT", "binance").id == "cryptopair_binance_usdcusdt"
     assert table.resolve("USD/CUSDT", "binance").id == "cryptopair_binance_usdcusdt_usd-cusdt"
-    with pytest.raises(AmbiguousSymbol, match="usdcusdt_usd-cusdt"):
-        table.resolve("usdcusdt", "binance", "pair")
+    assert table.resolve("usdcusdt", "binance").id == "cryptopair_binance_usdcusdt"  # its own native symbol, whoever came later
+
+
+def test_a_short_name_that_is_nobodys_native_symbol_is_ambiguous() -> None:
+    table = Instruments(assign_ids([pair("A-BC", "A", "BC"), pair("AB-C", "AB", "C")], Instruments()))
+    with pytest.raises(AmbiguousSymbol, match="cryptopair_binance_abc, cryptopair_binance_abc_ab-c"):
+        table.resolve("abc", "binance", "pair")
 
 
 def test_a_third_claimant_gets_a_counter() -> None:

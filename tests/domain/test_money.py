@@ -68,7 +68,7 @@ def test_a_step_of_zero_means_none() -> None:
     assert parse_step("0.01000000", "tick") == Decimal("0.01")
 
 
-@pytest.mark.parametrize("bad", ["", "abc", "-0.1", "NaN", "Infinity"])
+@pytest.mark.parametrize("bad", ["", "abc", "-0.1", "NaN", "Infinity", "1e400", "1e-30"])
 def test_a_step_that_is_none_is_refused_by_name(bad: str) -> None:
     with pytest.raises(BadInput, match="tick"):
         parse_step(bad, "tick")

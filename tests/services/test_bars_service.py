@@ -242,3 +242,26 @@ def test_bars_that_fell_behind_begin_again():
             assert forming.trades == 5
 
     virtual.run(go())
+
+
+def test_a_longer_kline_that_we_came_into_is_made_of_the_stored_minutes():
+    async def go():
+        async with Bench(intervals=(Interval.MIN_5,)).running() as bench:
+            await bench.store.klines.upsert([kline(minute, final=True) for minute in range(5)], START)  # the venue's own
+            for number in range(30, 6 * 60):  # our trades begin in the middle of the first minute
+                bench.feed.publish(trade(number))
+            made = await bench.klines(final=True, source="derived", settle_s=10.0)
+            assert [(k.interval, k.open_ns) for k in made] == [(Interval.MIN_5, START)]
+
+    virtual.run(go())
+
+
+def test_a_longer_kline_whose_minutes_are_not_all_stored_stays_away():
+    async def go():
+        async with Bench(intervals=(Interval.MIN_5,)).running() as bench:
+            await bench.store.klines.upsert([kline(minute, final=True) for minute in (0, 1, 2, 4)], START)
+            for number in range(30, 6 * 60):
+                bench.feed.publish(trade(number))
+            assert await bench.klines(final=True, source="derived", settle_s=2000.0) == []
+
+    virtual.run(go())

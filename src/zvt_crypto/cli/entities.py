@@ -158,6 +158,9 @@ def save_asset(
 
     if not source.strip():
         raise BadInput("an asset's facts need a source")
+    for key, value in (("max_supply", max_supply), ("market_cap", market_cap)):
+        if value is not None and not (isinstance(value, Decimal) and value.is_finite() and value > 0):
+            raise BadInput(f"{key} {shown(value)} is not a positive Decimal")
     return _with_store(settings, write)
 
 

@@ -264,7 +264,7 @@ class Instruments:
         for venue in venues:
             named = self._by_name.get((venue, _fold(symbol)), [])
             fits.extend(i for i in named if kind is None or kind_of(i) == kind)
-        best = _preferred(fits)
+        best = _preferred(fits, _fold(symbol))
         if not best:
             raise UnknownSymbol(symbol, self._near(symbol, venues))
         if len(best) > 1:
@@ -304,11 +304,12 @@ def _names(instrument: Instrument) -> set[str]:
     return {_fold(name) for name in names}
 
 
-def _preferred(fits: list[Instrument]) -> list[Instrument]:
-    """Of several that answer to a name: the living before the delisted, pairs before perpetuals before dated ones."""
+def _preferred(fits: list[Instrument], name: str) -> list[Instrument]:
+    """Of several that answer to a name: the living before the delisted, pairs before perpetuals before dated ones, and whose own
+    native symbol it is before those that are merely also called so: a new listing takes no name away."""
     living = [i for i in fits if i.status is not TradingStatus.DELISTED] or fits
     for kind in PRECEDENCE:
         of_kind = [i for i in living if kind_of(i) == kind]
         if of_kind:
-            return of_kind
+            return [i for i in of_kind if _fold(i.native_symbol) == name] or of_kind
     return []

@@ -6,6 +6,9 @@ from decimal import Decimal
 
 from zvt_crypto.domain.errors import BadInput, shown
 
+# Steps beyond these are nobody's: the finest asset has 18 decimals.
+MIN_STEP, MAX_STEP = Decimal("1E-18"), Decimal("1E+12")
+
 
 def decimals_of(step: Decimal | None) -> int | None:
     """The decimals that a tick or lot needs: 0.01 → 2, 0.5 → 1, 10 → 0, 1E-8 → 8."""
@@ -50,6 +53,6 @@ def parse_step(text: str, name: str) -> Decimal | None:
         step = Decimal(text)
     except ArithmeticError:
         raise BadInput(f"{name} {shown(text)} is not a number") from None
-    if not step.is_finite() or step < 0:
-        raise BadInput(f"{name} {shown(text)} is not a step")
+    if not step.is_finite() or step < 0 or (step and not MIN_STEP <= step <= MAX_STEP):
+        raise BadInput(f"{name} {shown(text)} is not a step: 0, or {MIN_STEP} to {MAX_STEP}")
     return step.normalize() if step else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import count
 
 import msgspec
 
@@ -17,13 +18,16 @@ from zvt_crypto.domain.instrument import Kind, kind_of
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, floor_ns, next_ns
 from zvt_crypto.engine.bars import TradeBars
-from zvt_crypto.engine.roll import ROLL_BASE, Roll
+from zvt_crypto.engine.roll import ROLL_BASE, Roll, roll_up
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Reader, Store
 from zvt_crypto.services.options import IngestOptions
 
 _HEARD: tuple[type, ...] = (Trade, Gap, Kline)
 _MINUTE = Interval.MIN_1
 _ASK_AGAIN_S = 0.5
+_MEND_S = 3.0  # the recorder has stored a minute by then; each further look waits twice as long as the one before
+_MEND_TRIES = 8  # the last one after 13 minutes: what a backfill mends later is its own to roll
+_TORN_MOST = 10_000
 _RECORDER_TRIES = 10  # the recorder may be some batches behind what we are given
 
 
@@ -106,6 +110,7 @@ class BarService:
         self._bars: dict[str, InstrumentBars] = {}
         self._streams: dict[str, TradeStream] = {}
         self._dirty: dict[str, None] = {}
+        self._torn: dict[tuple[str, Interval, int], int] = {}  # longer klines to be made from the store, and how often that was tried
         self._venue_ns: dict[tuple[str, Interval], int] = {}
         self._reader: Reader = self._listen()
 
@@ -114,6 +119,7 @@ class BarService:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read())
             group.create_task(self._tell_forming())
+            group.create_task(self._mend())
 
     def pending(self) -> int:
         """Events that wait to be looked at."""
@@ -158,8 +164,34 @@ class BarService:
         for kline in klines:
             if kline.final:
                 self._feed.publish(kline)
-            else:
-                self._observer.count("bars_torn", interval=kline.interval)
+                continue
+            self._observer.count("bars_torn", interval=kline.interval)
+            if kline.interval is not _MINUTE and len(self._torn) < _TORN_MOST:
+                self._torn[kline.instrument, kline.interval, kline.open_ns] = 0
+
+    async def _mend(self) -> None:
+        """Longer klines of which a part did not come from our trades: made of the stored shorter ones, once those are whole.
+
+        The venue's own minutes close what we came into, or missed; they may be a moment, or a backfill, behind.
+        """
+        for turn in count(1):
+            await self._clock.sleep(_MEND_S)
+            for key in [key for key, tries in self._torn.items() if turn % 2**tries == 0]:
+                try:
+                    mended = await self._rolled_anew(*key)
+                except StoreUnavailable as error:
+                    self._observer.note("warning", "bars_wait", instrument=key[0], reason=str(error))
+                    break
+                if mended is not None:
+                    self._feed.publish(mended)
+                self._torn[key] += 1
+                if mended is not None or self._torn[key] > _MEND_TRIES:
+                    del self._torn[key]
+
+    async def _rolled_anew(self, instrument: str, length: Interval, open_ns: int) -> Kline | None:
+        parts = await self._store.klines.read(instrument, ROLL_BASE[length], open_ns, next_ns(length, open_ns))
+        made = roll_up([part for part in parts if part.final], length)
+        return made[0] if made and made[0].final else None
 
     async def _tell_forming(self) -> None:
         while True:
