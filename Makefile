@@ -8,6 +8,7 @@ PYTHON = $(BIN)/python
 JOBS = auto
 # more arguments for pytest, for example `make test TESTS=tests/domain`
 TESTS =
+COVER =
 # large seeds for `make prove`
 SEEDS = 200
 
@@ -38,11 +39,11 @@ demo: .venv/.ready-run
 	@$(BIN)/zvt-crypto demo
 
 test: .venv/.ready-dev
-	$(PYTHON) -m pytest -n $(JOBS) $(TESTS)
+	$(PYTHON) -m pytest -n $(JOBS) $(COVER) $(TESTS)
 
 coverage: .venv/.ready-dev
 	$(PYTHON) -m coverage erase
-	$(PYTHON) -m pytest -n $(JOBS) --cov --cov-report= $(TESTS)
+	$(MAKE) test COVER="--cov --cov-report="
 	$(PYTHON) .ci/coverage_by_room.py
 
 check: .venv/.ready-dev

@@ -259,3 +259,19 @@ async def test_trades_lost_before_the_gateway_are_a_jump_in_the_numbers(hall: Ha
     hall.gateway.hub.lost()
     hall.happen(make_trade(3))
     assert (await client.hear())["seq"] == 3
+
+
+async def test_an_instrument_that_nobody_follows_is_refused_instead_of_silent(hall: Hall) -> None:
+    hall.gateway.follows = lambda symbol: symbol != SYMBOL
+    client = await hall.connect()
+    await client.say(id=1, method="subscribe", params={"channel": "trade", "symbol": SYMBOL})
+    answer = await client.hear()
+    assert answer["error"]["code"] == "unsupported"
+    assert SYMBOL in answer["error"]["message"]
+
+
+async def test_a_book_that_nobody_saw_yet_has_no_time(hall: Hall) -> None:
+    client = await hall.connect()
+    await client.subscribe("depth", depth=20)
+    message = await client.hear()
+    assert (message["type"], message["data"]) == ("stale", {"bids": [], "asks": [], "timestamp": None})

@@ -47,7 +47,7 @@ class DepthData(msgspec.Struct, frozen=True):
 
     bids: list[Level]
     asks: list[Level]
-    timestamp: str
+    timestamp: str | None  # None: no book was ever seen
 
 
 class OrderBook(msgspec.Struct, frozen=True):

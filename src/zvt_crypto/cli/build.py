@@ -71,6 +71,11 @@ class Node:
         """Entity ids that are subscribed to, each once."""
         return list(dict.fromkeys(s.instrument for ingest in self.platform.ingests for s in ingest.subscriptions))
 
+    def follows(self, entity_id: str) -> bool:
+        """Whether it is subscribed to; until that is known, whatever is asked for may come."""
+        followed = self.followed()
+        return not followed or entity_id in followed
+
     async def serve(self) -> None:
         """Open both ports. Raises PortTaken."""
         api, ws = self.settings.api, self.settings.ws
@@ -84,6 +89,7 @@ class Node:
             host=ws.host,
             port=ws.port,
             options=GatewayOptions(access=access),
+            follows=self.follows,
         )
         self._servers.append(gateway)
         self.ws_url = f"ws://{_shown_host(ws.host)}:{await gateway.start()}/ws/v1"

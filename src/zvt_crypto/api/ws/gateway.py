@@ -74,10 +74,12 @@ class Gateway:
         host: str = "127.0.0.1",
         port: int = 8001,
         options: GatewayOptions | None = None,
+        follows: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.options = options or GatewayOptions()
         self.hub = Hub(live, instruments)
         self.instruments = instruments
+        self.follows = follows  # whether anything of this instrument is expected to come
         self.clock = clock
         self.observer = observer
         self._feed = feed
@@ -193,7 +195,7 @@ class Client(WSListener):
         super().__init__()
         self.gone = asyncio.Event()
         self._gateway = gateway
-        self._session = Session(gateway.hub, gateway.instruments, gateway.options.most_subscriptions)
+        self._session = Session(gateway.hub, gateway.instruments, gateway.options.most_subscriptions, gateway.follows)
         self._transport: WSTransport | None = None
         self._parts: bytearray | None = None  # a fragmented text message under way
         self._second, self._requests = 0, 0

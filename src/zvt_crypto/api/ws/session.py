@@ -18,7 +18,7 @@ from zvt_crypto.api.ws.protocol import (
     text_frame,
     topic_of,
 )
-from zvt_crypto.domain.errors import BadFrame, NotSubscribed, TooMany, ZvtCryptoError
+from zvt_crypto.domain.errors import BadFrame, NotSubscribed, TooMany, Unsupported, ZvtCryptoError
 from zvt_crypto.domain.instrument import Instruments
 
 MOST_SUBSCRIPTIONS = 200
@@ -27,12 +27,19 @@ MOST_SUBSCRIPTIONS = 200
 class Session:
     """The state of one connection."""
 
-    def __init__(self, hub: Hub, instruments: Callable[[], Instruments], most_subscriptions: int = MOST_SUBSCRIPTIONS) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        instruments: Callable[[], Instruments],
+        most_subscriptions: int = MOST_SUBSCRIPTIONS,
+        follows: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self.outbox = Outbox()
         self.topics: dict[Topic, None] = {}
         self._hub = hub
         self._instruments = instruments
         self._most = most_subscriptions
+        self._follows = follows
 
     def receive(self, payload: bytes) -> None:
         """A whole text message. The answer, and the first state of a new subscription, lie in the outbox afterwards."""
@@ -66,6 +73,8 @@ class Session:
 
     def _subscribe(self, request_id: RequestId, params: Params) -> None:
         topic = topic_of(params, self._instruments())
+        if not self._follows(topic.symbol):
+            raise Unsupported(f"{topic.symbol} is listed, but not followed here: nothing of it would come")
         if topic not in self.topics and len(self.topics) >= self._most:
             raise TooMany(f"a connection has at most {self._most} subscriptions: unsubscribe, or open another")
         self.topics[topic] = None

@@ -173,7 +173,7 @@ class DepthStream(Stream):
         made = DepthData(
             level_rows(bids, self.digits),
             level_rows(asks, self.digits),
-            to_rfc3339(self._event_ns),
+            to_rfc3339(self._event_ns) if self._event_ns else None,
         )
         return encode(made)
 

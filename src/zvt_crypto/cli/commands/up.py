@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Settings
+from zvt_crypto.domain.errors import Unreachable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zvt_crypto.telemetry.metrics import PrometheusObserver
 
 READY_S = 60.0
+FIRST_S = 15.0  # a run of a few seconds still waits so long for the exchange
 
 
 def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
@@ -64,7 +66,9 @@ async def live_session(
         async def until() -> None:
             nonlocal end
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S)
+                await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S if seconds is None else max(seconds, FIRST_S))
+            if seconds is not None and not node.followed() and not asked.is_set():
+                raise Unreachable(f"{settings.ingest.exchange} could not be reached: nothing was recorded; see `zvt-crypto doctor`")
             end = None if seconds is None else loop.time() + seconds
             beside = [asyncio.ensure_future(when_ready(node))] if when_ready is not None and not asked.is_set() else []
             try:
