@@ -202,7 +202,8 @@ def main() -> None:
         print(
             f"{name:>14}: p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms (aim {AIM_P99_MS:g}), {figures['events_s']} events/s, {figures['cpu']:.0%} of a core"
         )
-    print(json.dumps({"benchmark": "latency", **alone, **{f"crowd_{key}": value for key, value in crowd.items()}}))
+    figures = {**alone, **{f"crowd_{key}": value for key, value in crowd.items()}}
+    print(json.dumps({"benchmark": "latency", "figures": figures, "ratios": {}}))
 
 
 if __name__ == "__main__":
