@@ -21,6 +21,7 @@ from zvt_crypto.domain.market import (
     MarkPrice,
     Ticker,
     Trade,
+    TradeContinuity,
     TradeStream,
 )
 from zvt_crypto.domain.time import Interval
@@ -193,7 +194,12 @@ class ExchangeConnector(Protocol):
         to_id: int | None = None,
         limit: int | None = None,
     ) -> list[Trade]:
-        """Trades oldest first, by time or by id (`from_id` and `to_id` inclusive); paged. `stream` None: the one that subscriptions use."""
+        """Trades oldest first, by time or by id (`from_id` and `to_id` inclusive); paged. `stream` None: the one that subscriptions use.
+
+        `limit` keeps the first ones from the beginning, or, without one, the newest. Where the venue cannot go back to `since`, the answer
+        is what it still has, and no error: who must know asks from a known trade on. An unbroken run in either case, up to its last row.
+        Ids that are no numbers, or have no order (`trade_continuity` is opaque), make `from_id` and `to_id` Unsupported.
+        """
         ...
 
     async def fetch_ticker(self, symbol: str) -> Ticker:
@@ -238,6 +244,17 @@ class ExchangeConnector(Protocol):
 
     def trade_stream(self, symbol: str) -> TradeStream:
         """Which of the two id spaces this connector's live trades of the instrument have: it alone feeds bars."""
+        ...
+
+    def trade_continuity(self, symbol: str, stream: TradeStream | None = None) -> TradeContinuity:
+        """What trade ids of that stream (None: `trade_stream`) prove, which decides how missing trades are noticed and fetched.
+
+        dense: ids rise by exactly one, so a jump is a hole of known ids, and `fetch_trades` by id fills it.
+        increasing: ids rise and may jump, so only a reconnect makes a hole; filled from the last known id on (`from_id`), and complete
+        if the answer begins with that trade.
+        opaque: ids have no order (UUIDs), so only a reconnect makes a hole; filled by time, and complete if a known trade is in the answer.
+        Stream and `fetch_trades` must give the same rows: a venue that sums fills in one and not in the other has two streams.
+        """
         ...
 
     async def close(self) -> None:

@@ -388,5 +388,7 @@ async def test_a_subscribed_book_is_a_verified_chain(kit, desk):
 async def test_the_trade_stream_is_an_option(kit, listed):
     desk = Desk(kit, listed, spot_trade_stream="agg", usdm_trade_stream="trade", depth_speed_ms=0)
     assert (desk.binance.trade_stream(BTC), desk.binance.trade_stream(PERP)) == ("agg", "trade")
+    assert (desk.binance.trade_continuity(BTC), desk.binance.trade_continuity(BTC, "trade")) == ("dense", "dense")
+    assert (desk.binance.trade_continuity(PERP), desk.binance.trade_continuity(PERP, "agg")) == ("increasing", "dense")
     await desk.binance.open_stream([Subscription(PERP, "depth")])
     assert desk.socket.url.endswith("btcusdt@depth@0ms")

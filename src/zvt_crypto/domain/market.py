@@ -16,6 +16,8 @@ from zvt_crypto.domain.time import Interval
 Side = Literal["buy", "sell"]
 # `trade` and `agg` are two id spaces of one market (Binance has both); only one of them may feed bars and volume.
 TradeStream = Literal["trade", "agg"]
+# What the ids of a market's trades tell of missing ones: they rise by one · they rise · nothing (UUIDs).
+TradeContinuity = Literal["dense", "increasing", "opaque"]
 # Who made a kline: the venue itself, we from its trades, we from shorter klines, or an imported file.
 KlineSource = Literal["venue", "trades", "derived", "import"]
 Level = tuple[float, float]

@@ -11,7 +11,18 @@ from urllib.parse import quote
 from zvt_crypto.domain.errors import BadInput, GeoBlocked, OutOfRange, Unsupported
 from zvt_crypto.domain.events import BookEvent, MarketEvent
 from zvt_crypto.domain.instrument import CryptoFuture, Instrument, Instruments, assign_ids
-from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Funding, Kline, MarkPrice, Ticker, Trade, TradeStream
+from zvt_crypto.domain.market import (
+    BookDelta,
+    BookSnapshot,
+    BookStale,
+    Funding,
+    Kline,
+    MarkPrice,
+    Ticker,
+    Trade,
+    TradeContinuity,
+    TradeStream,
+)
 from zvt_crypto.domain.time import Interval, parse_interval, parse_time
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Socket, Subscription, Transport, VenueStream
@@ -168,6 +179,11 @@ class BinanceConnector:
         """`trade` or `agg`, as the options say for the instrument's market."""
         market = market_of(self._resolve(symbol))
         return self.options.spot_trade_stream if market == "spot" else self.options.usdm_trade_stream
+
+    def trade_continuity(self, symbol: str, stream: TradeStream | None = None) -> TradeContinuity:
+        """Dense, but for USD-M's single trades: their ids leave out what insurance fund and deleveraging did."""
+        chosen = stream or self.trade_stream(symbol)
+        return "increasing" if chosen == "trade" and market_of(self._resolve(symbol)) == "usdm" else "dense"
 
     def routes(self, subscriptions: Iterable[Subscription]) -> list[tuple[Subscription, ...]]:
         """One tuple a connection: spot together, USD-M by host, each within the venue's number of streams."""
