@@ -11,7 +11,8 @@ from zvt_crypto.domain.errors import Malformed, Refused
 from zvt_crypto.domain.market import BestQuote, BookDelta, Kline, MarkPrice, Ticker, Trade
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.venues.binance import parse
-from zvt_crypto.venues.binance.parse import Drift, FrameParser, Reply, Shutdown, depth_symbol
+from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol
+from zvt_crypto.venues.parsed import Drift, Reply, Shutdown
 from zvt_crypto.venues.binance.symbols import natives_of
 
 BTC, ETH_PERP = "cryptopair_binance_btcusdt", "cryptoperp_binance_ethusdt"

@@ -224,6 +224,19 @@ class BookSync:
             return []
         return self._join(snapshot)
 
+    def on_stream_snapshot(self, snapshot: BookSnapshot) -> list[BookEvent]:
+        """A snapshot that the stream itself brought, at its place among the deltas: it replaces whatever was before, valid or not.
+
+        Gives BookStale where the snapshot itself is broken (crossed, or with a price that is none) and the book was valid before it.
+        """
+        was_valid = self.book.is_valid
+        self._waiting.clear()
+        self._snapshot, self._applied = None, False
+        self.book.load(snapshot)
+        if self.book.is_valid:
+            return [snapshot]
+        return [BookStale(self.instrument, self.book.stale_reason or "", snapshot.event_ns, snapshot.recv_ns)] if was_valid else []
+
     def reset(self, reason: str, event_ns: int, recv_ns: int = 0) -> list[BookEvent]:
         """The stream ended or the book is doubted: start anew. Gives BookStale unless the book was not valid anyway."""
         was_valid = self.book.is_valid

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing
 from itertools import count
 from typing import cast
 from urllib.parse import quote
 
 from zvt_crypto.domain.errors import BadInput, GeoBlocked, OutOfRange, Unsupported
-from zvt_crypto.domain.events import BookEvent, MarketEvent
-from zvt_crypto.domain.instrument import CryptoFuture, Instrument, Instruments, assign_ids
+from zvt_crypto.domain.events import BookEvent
+from zvt_crypto.domain.instrument import CryptoFuture, Instrument, Instruments
 from zvt_crypto.domain.market import (
     BookDelta,
     BookSnapshot,
@@ -23,17 +22,22 @@ from zvt_crypto.domain.market import (
     TradeContinuity,
     TradeStream,
 )
-from zvt_crypto.domain.time import Interval, parse_interval, parse_time
+from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Socket, Subscription, Transport, VenueStream
 from zvt_crypto.venues.binance import parse, request, spec
 from zvt_crypto.venues.binance.book import CONTINUITY
-from zvt_crypto.venues.binance.history import History, Span
-from zvt_crypto.venues.binance.parse import Drift, FrameParser
-from zvt_crypto.venues.binance.rest import RestCaller
+from zvt_crypto.venues.binance.history import History
+from zvt_crypto.venues.binance.parse import FrameParser
+from zvt_crypto.venues.binance.rest import manners
 from zvt_crypto.venues.binance.spec import EXCHANGE, BinanceHosts, BinanceOptions, Market, Route
-from zvt_crypto.venues.binance.stream import BinanceStream, merge
+from zvt_crypto.venues.binance.stream import BinanceStream
 from zvt_crypto.venues.binance.symbols import market_of, natives_of, parse_exchange_info
+from zvt_crypto.venues.listing import ids_of, relisted
+from zvt_crypto.venues.parsed import Drift, note_drift
+from zvt_crypto.venues.rest import RestCaller
+from zvt_crypto.venues.span import span_of
+from zvt_crypto.venues.streams import events_of
 
 
 class BinanceConnector:
@@ -56,7 +60,7 @@ class BinanceConnector:
         self.hosts = hosts or BinanceHosts()
         self.options = options or BinanceOptions()
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
-        self._rest = RestCaller(transport, clock, budget, observer, self.hosts)
+        self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._history = History(self._rest, self._drifted)
         self._ws_base: dict[Route, str] = {
             "spot": self.hosts.spot_ws,
@@ -92,9 +96,7 @@ class BinanceConnector:
             listed += listing.instruments
         if blocked is not None and not listed:
             raise blocked
-        made = assign_ids(listed, self.instruments)
-        now = {instrument.id for instrument in made}
-        self.instruments = Instruments([*made, *(held for held in self.instruments if held.id not in now)])
+        made, self.instruments = relisted(listed, self.instruments)
         return made
 
     # ── History ──
@@ -103,7 +105,7 @@ class BinanceConnector:
         self, symbol: str, interval: Interval | str, since: object = None, until: object = None, limit: int | None = None
     ) -> list[Kline]:
         """Klines oldest first. Without `since` and `limit`: all since the listing."""
-        instrument, wanted, span = self._resolve(symbol), parse_interval(interval), _span(since, until, limit)
+        instrument, wanted, span = self._resolve(symbol), parse_interval(interval), span_of(since, until, limit)
         if span.since_ns is None and span.limit is not None:
             return await self._history.newest_klines(instrument, wanted, span)
         return await self._history.klines(instrument, wanted, span)
@@ -123,7 +125,7 @@ class BinanceConnector:
 
         USD-M serves single trades (`stream="trade"`) by id to holders of a key only; its aggregates are public.
         """
-        instrument, span = self._resolve(symbol), _span(since, until, limit)
+        instrument, span = self._resolve(symbol), span_of(since, until, limit)
         chosen = stream or self.trade_stream(instrument.id)
         for name, value in (("from_id", from_id), ("to_id", to_id)):
             if value is not None and not 0 <= value < 2**63:
@@ -132,11 +134,11 @@ class BinanceConnector:
 
     async def fetch_funding(self, symbol: str, since: object = None, until: object = None) -> list[Funding]:
         """Settled funding, oldest first; without `since`, all of it."""
-        return await self._history.funding(self._contract(symbol, "funding"), _span(since, until, None))
+        return await self._history.funding(self._contract(symbol, "funding"), span_of(since, until, None))
 
     async def fetch_mark_kdata(self, symbol: str, since: object = None, until: object = None) -> list[MarkPrice]:
         """Mark and index price of closed minutes, each at its close; without `since`, since the listing."""
-        return await self._history.marks(self._contract(symbol, "a mark price"), _span(since, until, None))
+        return await self._history.marks(self._contract(symbol, "a mark price"), span_of(since, until, None))
 
     # ── Now ──
 
@@ -163,17 +165,19 @@ class BinanceConnector:
     def subscribe_kdata(self, symbols: Sequence[str], interval: Interval | str = "1m") -> AsyncIterator[Kline]:
         """Klines as they form and close."""
         wanted = parse_interval(interval)
-        return cast("AsyncIterator[Kline]", self._events([Subscription(i, "kline", wanted) for i in self._ids(symbols)], (Kline,)))
+        return cast(
+            "AsyncIterator[Kline]", events_of(self, [Subscription(i, "kline", wanted) for i in ids_of(symbols, self._resolve)], (Kline,))
+        )
 
     def subscribe_trades(self, symbols: Sequence[str]) -> AsyncIterator[Trade]:
         """Trades, of the stream that `trade_stream` names."""
-        wanted = [Subscription(i, self.trade_stream(i)) for i in self._ids(symbols)]
-        return cast("AsyncIterator[Trade]", self._events(wanted, (Trade,)))
+        wanted = [Subscription(i, self.trade_stream(i)) for i in ids_of(symbols, self._resolve)]
+        return cast("AsyncIterator[Trade]", events_of(self, wanted, (Trade,)))
 
     def subscribe_order_book(self, symbols: Sequence[str]) -> AsyncIterator[BookEvent]:
         """Verified book events."""
-        wanted = [Subscription(i, "depth") for i in self._ids(symbols)]
-        return cast("AsyncIterator[BookEvent]", self._events(wanted, (BookSnapshot, BookDelta, BookStale)))
+        wanted = [Subscription(i, "depth") for i in ids_of(symbols, self._resolve)]
+        return cast("AsyncIterator[BookEvent]", events_of(self, wanted, (BookSnapshot, BookDelta, BookStale)))
 
     def trade_stream(self, symbol: str) -> TradeStream:
         """`trade` or `agg`, as the options say for the instrument's market."""
@@ -247,20 +251,6 @@ class BinanceConnector:
         body = await self._rest.read(request.depth(market, instrument.native_symbol, limit), "live")
         return parse.parse_depth(body, instrument.id, self._rest.guess_server_ns(market), self._clock.now_ns())
 
-    async def _events(self, subscriptions: Sequence[Subscription], kinds: tuple[type, ...]) -> AsyncIterator[MarketEvent]:
-        streams: list[VenueStream] = []
-        try:
-            for route in self.routes(subscriptions):
-                streams.append(await self.open_stream(route))  # noqa: PERF401 -- those opened before a failure are closed below
-        except BaseException:
-            for stream in streams:
-                await stream.close()
-            raise
-        async with aclosing(merge(streams)) as events:
-            async for event in events:
-                if isinstance(event, kinds):
-                    yield event
-
     def _stream_name(self, market: Market, subscription: Subscription) -> str:
         native = self._resolve(subscription.instrument).native_symbol
         return spec.stream_name(market, native, subscription.channel, subscription.interval, self.options.depth_speed_ms)
@@ -289,21 +279,5 @@ class BinanceConnector:
             )
         return instrument
 
-    def _ids(self, symbols: Sequence[str]) -> list[str]:
-        if isinstance(symbols, str):
-            raise BadInput(f"symbols is a sequence of names, not one: [{symbols!r}]")
-        return [self._resolve(symbol).id for symbol in symbols]
-
     def _drifted(self, drift: Sequence[Drift]) -> None:
-        for one in drift:
-            self._observer.count("venue_drift", exchange=EXCHANGE, what=one.what)
-        if drift:
-            examples = ", ".join(f"{one.what} {one.value}" for one in drift[:5])
-            self._observer.note("warning", "venue_drift", exchange=EXCHANGE, count=len(drift), examples=examples)
-
-
-def _span(since: object, until: object, limit: int | None) -> Span:
-    if limit is not None and not 1 <= limit <= spec.ROWS_MOST:
-        raise OutOfRange("limit", limit, 1, spec.ROWS_MOST)
-    start_ns = None if since is None else parse_time(since)
-    return Span(start_ns, None if until is None else parse_time(until), limit)
+        note_drift(self._observer, EXCHANGE, drift)

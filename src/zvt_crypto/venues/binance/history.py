@@ -4,39 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from zvt_crypto.domain.errors import Refused
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS, Interval, next_ns
 from zvt_crypto.venues.binance import parse, request, spec
-from zvt_crypto.venues.binance.parse import Drift
-from zvt_crypto.venues.binance.rest import RestCaller
 from zvt_crypto.venues.binance.spec import Market
 from zvt_crypto.venues.binance.symbols import market_of
-
-
-class Span(msgspec.Struct, frozen=True):
-    """[since_ns, until_ns) and at most `limit` rows; None leaves a side open."""
-
-    since_ns: int | None = None
-    until_ns: int | None = None
-    limit: int | None = None
-
-    @property
-    def start_ms(self) -> int | None:
-        """The first millisecond inside."""
-        return None if self.since_ns is None else -(-self.since_ns // NS_PER_MS)
-
-    @property
-    def last_ms(self) -> int | None:
-        """The last millisecond inside."""
-        return None if self.until_ns is None else -(-self.until_ns // NS_PER_MS) - 1
-
-    def rows(self) -> int:
-        """How many rows may be gathered. Raises nothing: the bound of one call applies where none was asked for."""
-        return self.limit if self.limit is not None else spec.ROWS_MOST
+from zvt_crypto.venues.parsed import Drift
+from zvt_crypto.venues.rest import RestCaller
+from zvt_crypto.venues.span import Span, bounded
 
 
 class History:
@@ -56,7 +32,7 @@ class History:
             if rows < asked or not page:
                 break
             start_ms = next_ns(interval, page[-1].open_ns) // NS_PER_MS
-        return _bounded(made, span, instrument)
+        return bounded(made, span, instrument.id)
 
     async def newest_klines(self, instrument: Instrument, interval: Interval, span: Span) -> list[Kline]:
         """The newest `limit` before the end, oldest first."""
@@ -111,7 +87,7 @@ class History:
             if len(page) < spec.TRADES_MOST:
                 break
             from_id = int(page[-1].trade_id) + 1
-        return _bounded(made, span, instrument)
+        return bounded(made, span, instrument.id)
 
     async def _trades_page(self, instrument: Instrument, stream: TradeStream, from_id: int) -> list[Trade]:
         market, native = market_of(instrument), instrument.native_symbol
@@ -180,11 +156,4 @@ class History:
             if rows < most or not page:
                 break
             start_ms = page[-1].event_ns // NS_PER_MS
-        return _bounded(made, span, instrument)
-
-
-def _bounded(rows: list[parse.T], span: Span, instrument: Instrument) -> list[parse.T]:
-    """The rows, unless the bound of one call cut them short: a part must not pass for the whole."""
-    if span.limit is None and len(rows) >= spec.ROWS_MOST:
-        raise Refused(f"more than {spec.ROWS_MOST} rows of {instrument.id} in one call: ask for a shorter range")
-    return rows
+        return bounded(made, span, instrument.id)

@@ -11,16 +11,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from zvt_crypto.domain.errors import Malformed, Refused, shown
-from zvt_crypto.domain.events import MarketEvent
+from zvt_crypto.domain.errors import Malformed, Refused
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Funding, Kline, MarkPrice, Ticker, Trade, TradeStream
 from zvt_crypto.domain.time import FIXED_NS, INTERVALS, NS_PER_MS, Interval, is_aligned, next_ns
 from zvt_crypto.venues.binance import wire
 from zvt_crypto.venues.binance.spec import Market
+from zvt_crypto.venues.decode import BROKEN, decode, excerpt
+from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 
 T = TypeVar("T")
-# What a decoder may raise on bytes that are not the venue's protocol; deep nesting ends in RecursionError.
-BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 # Text → interval, and the length of its grid in ms: 0 for weeks and months, which are not on the grid of their length.
 _INTERVAL_OF: dict[str, tuple[Interval, int]] = {
     str(interval): (interval, FIXED_NS[interval] // NS_PER_MS if interval not in (Interval.WEEK_1, Interval.MONTH_1) else 0)
@@ -32,27 +31,6 @@ _MICROSECONDS_FROM = 100_000_000_000_000
 # seen once tells the decoder by one look-up. A longer symbol leaves the kind outside, and is searched for each time.
 _HEAD = 33
 _KNOWN_MOST = 10_000
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """Something well formed that we do not know: a new event, a symbol not listed when we asked. Counted, not an error."""
-
-    what: str
-    value: str
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """An answer to a control message of ours. `error` is None where it was accepted."""
-
-    id: int | str | None
-    error: str | None
-
-
-class Shutdown(msgspec.Struct, frozen=True):
-    """The venue says that it will end this connection soon."""
-
-
-Parsed = MarketEvent | Drift | Reply | Shutdown
 
 
 def to_ns(moment: int) -> int:
@@ -96,7 +74,7 @@ class FrameParser:
                 return known[1](known[0](payload).data, recv_ns)
             return self._first_time(payload, recv_ns)
         except BROKEN as error:
-            raise Malformed(f"binance {self._market} frame {_text(payload)}: {error}") from None
+            raise Malformed(f"binance {self._market} frame {excerpt(payload)}: {error}") from None
 
     def _first_time(self, payload: bytes, recv_ns: int) -> Parsed:
         """A frame whose head was not seen before: find its kind, and remember the head where it holds the kind whole."""
@@ -220,17 +198,9 @@ def depth_symbol(payload: bytes) -> str | None:
 # ── REST ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def decode(kind: type[T], body: bytes, what: str) -> T:
-    """A REST body as `kind`. Raises Malformed, naming `what` was asked."""
-    try:
-        return msgspec.json.decode(body, type=kind, strict=False)
-    except BROKEN as error:
-        raise Malformed(f"binance {what} answered {_text(body)}: {error}") from None
-
-
 def parse_time(body: bytes) -> int:
     """`time` → ns."""
-    return to_ns(decode(wire.ServerTimeRest, body, "time").serverTime)
+    return to_ns(decode(wire.ServerTimeRest, body, "binance time").serverTime)
 
 
 def parse_klines(body: bytes, instrument: str, interval: Interval, server_ns: int) -> tuple[list[Kline], list[Drift]]:
@@ -239,7 +209,7 @@ def parse_klines(body: bytes, instrument: str, interval: Interval, server_ns: in
     A row off the interval's grid (the venue has had some around outages) is left out and comes back as drift.
     """
     klines, drift, before = [], [], 0
-    for row in decode(list[wire.KlineRest], body, f"klines of {instrument}"):
+    for row in decode(list[wire.KlineRest], body, f"binance klines of {instrument}"):
         open_ns = to_ns(row.open_time)
         if not is_aligned(interval, open_ns):
             drift.append(Drift("kline off the grid", f"{instrument} {interval} {row.open_time}"))
@@ -256,8 +226,8 @@ def parse_klines(body: bytes, instrument: str, interval: Interval, server_ns: in
 
 def parse_mark_klines(marks: bytes, indexes: bytes, instrument: str, server_ns: int) -> tuple[list[MarkPrice], int]:
     """`markPriceKlines` and `indexPriceKlines` of 1m → the closed minutes' closes, stamped with the minute's close; and how many rows."""
-    index_at = {row.open_time: row.close for row in decode(list[wire.MarkKlineRest], indexes, f"index klines of {instrument}")}
-    rows = decode(list[wire.MarkKlineRest], marks, f"mark klines of {instrument}")
+    index_at = {row.open_time: row.close for row in decode(list[wire.MarkKlineRest], indexes, f"binance index klines of {instrument}")}
+    rows = decode(list[wire.MarkKlineRest], marks, f"binance mark klines of {instrument}")
     made = []
     for row in rows:
         close_ns = next_ns(Interval.MIN_1, to_ns(row.open_time))
@@ -268,26 +238,26 @@ def parse_mark_klines(marks: bytes, indexes: bytes, instrument: str, server_ns: 
 
 def parse_trades(body: bytes, instrument: str) -> list[Trade]:
     """`trades` and `historicalTrades`, by id."""
-    rows = decode(list[wire.TradeRest], body, f"trades of {instrument}")
+    rows = decode(list[wire.TradeRest], body, f"binance trades of {instrument}")
     made = [_trade_row(instrument, "trade", row.id, row.price, row.qty, row.isBuyerMaker, row.time) for row in rows]
     return sorted(made, key=_id)
 
 
 def parse_agg_trades(body: bytes, instrument: str) -> list[Trade]:
     """`aggTrades`, by id."""
-    rows = decode(list[wire.AggTradeRest], body, f"aggTrades of {instrument}")
+    rows = decode(list[wire.AggTradeRest], body, f"binance aggTrades of {instrument}")
     return sorted((_trade_row(instrument, "agg", row.a, row.p, row.q, row.m, row.T) for row in rows), key=_id)
 
 
 def parse_first_ids(body: bytes, instrument: str) -> tuple[int, int] | None:
     """Of the first aggregate of an `aggTrades` answer: its id, and that of the first single trade in it. None for an empty answer."""
-    rows = decode(list[wire.AggTradeRest], body, f"aggTrades of {instrument}")
+    rows = decode(list[wire.AggTradeRest], body, f"binance aggTrades of {instrument}")
     return min(((row.a, row.f) for row in rows), default=None)
 
 
 def parse_depth(body: bytes, instrument: str, event_ns: int, recv_ns: int) -> BookSnapshot:
     """`depth`. The venue gives no time on spot: `event_ns` is then ours."""
-    row = decode(wire.DepthRest, body, f"depth of {instrument}")
+    row = decode(wire.DepthRest, body, f"binance depth of {instrument}")
     at_ns = to_ns(row.T) if row.T is not None else event_ns
     bids = sorted(row.bids, key=lambda level: -level[0])
     return BookSnapshot(instrument, row.lastUpdateId, bids, sorted(row.asks), at_ns, recv_ns)
@@ -295,7 +265,7 @@ def parse_depth(body: bytes, instrument: str, event_ns: int, recv_ns: int) -> Bo
 
 def parse_ticker(body: bytes, instrument: str, recv_ns: int) -> Ticker:
     """`ticker/24hr`. Raises Refused for an instrument that never traded."""
-    row = decode(wire.TickerRest, body, f"ticker of {instrument}")
+    row = decode(wire.TickerRest, body, f"binance ticker of {instrument}")
     if row.lastPrice == 0:
         raise Refused(f"binance has no last price for {row.symbol}: it did not trade yet")
     day = (row.openPrice or None, row.highPrice or None, row.lowPrice or None)
@@ -305,7 +275,7 @@ def parse_ticker(body: bytes, instrument: str, recv_ns: int) -> Ticker:
 
 def parse_premium(body: bytes, instrument: str, recv_ns: int) -> MarkPrice:
     """`premiumIndex`."""
-    row = decode(wire.PremiumRest, body, f"premiumIndex of {instrument}")
+    row = decode(wire.PremiumRest, body, f"binance premiumIndex of {instrument}")
     rate = row.lastFundingRate if isinstance(row.lastFundingRate, float) else None
     following = to_ns(row.nextFundingTime) if row.nextFundingTime else None
     return MarkPrice(instrument, to_ns(row.time), row.markPrice, row.indexPrice or None, rate, following, recv_ns)
@@ -313,7 +283,7 @@ def parse_premium(body: bytes, instrument: str, recv_ns: int) -> MarkPrice:
 
 def parse_funding(body: bytes, instrument: str) -> list[Funding]:
     """`fundingRate`, oldest first."""
-    rows = decode(list[wire.FundingRest], body, f"fundingRate of {instrument}")
+    rows = decode(list[wire.FundingRest], body, f"binance fundingRate of {instrument}")
     made = [Funding(instrument, to_ns(r.fundingTime), r.fundingRate, r.markPrice if r.markPrice else None) for r in rows]
     return sorted(made, key=lambda row: row.event_ns)
 
@@ -324,7 +294,3 @@ def _trade_row(instrument: str, stream: TradeStream, trade_id: int, price: float
 
 def _id(trade: Trade) -> int:
     return int(trade.trade_id)
-
-
-def _text(payload: bytes) -> str:
-    return shown(payload[:200].decode(errors="replace"), 160)

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-import msgspec
-
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.venues.binance import spec
 from zvt_crypto.venues.binance.spec import Market
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One GET: `target` is path and query, `bucket` and `weight` what it costs."""
-
-    market: Market
-    target: str
-    bucket: str
-    weight: int
+from zvt_crypto.venues.rest import Call
 
 
 def _call(market: Market, path: str, weight: int, *, bucket: str | None = None, **query: object) -> Call:

@@ -130,15 +130,6 @@ LIMITS: dict[str, tuple[int, int]] = {
 # The newest kline counts as closed once the venue's clock is this far past its close: REST nodes lag a little behind the matching engine.
 FINAL_GRACE_NS = 1_000_000_000
 USED_WEIGHT_HEADER = "x-mbx-used-weight-1m"
-USED_WEIGHT_WINDOW_MS = 60_000
-
-# The venue's clock is asked for again after this long.
-CLOCK_AGE_NS = 300 * 1_000_000_000
-# A page of a paged read is tried this often, and a wait demanded by the venue is sat out up to this long, before the caller hears of it.
-PAGE_TRIES = 3
-PAGE_PATIENCE_MS = 90_000
-# Rows that one call may gather: more than all minutes since 2017 (4.7 million) nobody needs in one list.
-ROWS_MOST = 5_000_000
 # The first USD-M contracts were listed in September 2019.
 USDM_FIRST_MS = 1_567_900_800_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -11,9 +11,10 @@ from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachab
 from zvt_crypto.domain.events import BookEvent, MarketEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
 from zvt_crypto.engine.book import BookSync
-from zvt_crypto.ports import Clock, Observer, Socket, Subscription, VenueStream
-from zvt_crypto.venues.binance.parse import Drift, FrameParser, Parsed, Reply, Shutdown, depth_symbol
+from zvt_crypto.ports import Clock, Observer, Socket, Subscription
+from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol
 from zvt_crypto.venues.binance.spec import EXCHANGE, SUBSCRIBE_MOST
+from zvt_crypto.venues.parsed import CONTROLS, Broken, Control, Drift, DriftLog, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
 MALFORMED_MOST = 20
@@ -22,7 +23,6 @@ ACK_TIMEOUT_S = 10.0
 # last pause repeats: a book that cannot be had stays stale and says so, while trades and klines of the same connection go on.
 SNAPSHOTS_AT_ONCE = 4
 SNAPSHOT_PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-DRIFT_NOTES_MOST = 50
 
 FetchSnapshot = Callable[[str], Awaitable[BookSnapshot]]
 
@@ -49,7 +49,7 @@ class BinanceStream:
         self._ready: list[MarketEvent] = []
         self._ended: VenueError | None = None
         self._malformed = 0
-        self._noted: set[str] = set()
+        self._drift = DriftLog(EXCHANGE, name, observer)
         self._unacknowledged: set[int] = set()
         self._frames: asyncio.Task[list[tuple[bytes, int]]] | None = None
         self._queue: list[str] = []  # instruments whose book wants a snapshot, first come first served
@@ -118,7 +118,7 @@ class BinanceStream:
                 continue
             if isinstance(parsed, BookDelta):
                 self._on_delta(parsed)
-            elif isinstance(parsed, Drift | Reply | Shutdown):
+            elif isinstance(parsed, CONTROLS):
                 self._on_control(parsed)
             else:
                 ready.append(parsed)
@@ -130,14 +130,10 @@ class BinanceStream:
         self._ready += book.on_delta(delta)
         self._want(book)
 
-    def _on_control(self, parsed: Parsed) -> None:
+    def _on_control(self, parsed: Control) -> None:
         match parsed:
             case Drift():
-                self._observer.count("venue_drift", exchange=EXCHANGE, what=parsed.what)
-                noted = f"{parsed.what} {parsed.value}"
-                if noted not in self._noted and len(self._noted) < DRIFT_NOTES_MOST:
-                    self._noted.add(noted)
-                    self._observer.note("warning", "venue_drift", stream=self.name, what=parsed.what, value=shown(parsed.value))
+                self._drift.take(parsed)
             case Reply(error=None):
                 if isinstance(parsed.id, int):
                     self._unacknowledged.discard(parsed.id)
@@ -145,6 +141,8 @@ class BinanceStream:
                 self._end(Refused(f"{self.name}: the venue refused a subscription: {shown(parsed.error)}"))
             case Shutdown():
                 self._end(Disconnected(f"{self.name}: the venue announced that it shuts this connection down"))
+            case Broken():
+                self._end(Disconnected(f"{self.name}: {parsed.reason}"))
 
     def _doubt(self, payload: bytes, recv_ns: int, error: Malformed) -> None:
         """A frame that cannot be read: a book whose update it may have been is not valid any more."""
@@ -208,22 +206,3 @@ class BinanceStream:
             elif book.book.is_valid:
                 self._tries.pop(instrument, None)
         self._fetch_more()
-
-
-async def merge(streams: Sequence[VenueStream]) -> AsyncGenerator[MarketEvent, None]:
-    """The events of several connections as they come. Ends with the first error; closes all of them at the end."""
-    tasks = {asyncio.create_task(stream.receive()): stream for stream in streams}
-    try:
-        while True:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in [one for one in tasks if one in done]:
-                stream = tasks.pop(task)
-                for event in task.result():
-                    yield event
-                tasks[asyncio.create_task(stream.receive())] = stream
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for stream in streams:
-            await stream.close()

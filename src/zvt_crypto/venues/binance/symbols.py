@@ -11,9 +11,11 @@ import msgspec
 from zvt_crypto.domain.errors import BadInput, Malformed, shown
 from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp, Instrument, Instruments, TradingStatus
 from zvt_crypto.domain.money import parse_step
-from zvt_crypto.venues.binance.parse import BROKEN, Drift, decode, to_ns
+from zvt_crypto.venues.binance.parse import to_ns
 from zvt_crypto.venues.binance.spec import BUCKETS, EXCHANGE, Market
 from zvt_crypto.venues.binance.wire import ExchangeInfoRest, FilterRest, SymbolRest
+from zvt_crypto.venues.decode import BROKEN, decode
+from zvt_crypto.venues.parsed import Drift
 
 SPOT_STATUS: dict[str, TradingStatus] = {
     "PRE_TRADING": TradingStatus.PENDING,
@@ -59,7 +61,7 @@ class Listing(msgspec.Struct, frozen=True):
 
 def parse_exchange_info(body: bytes, market: Market) -> Listing:
     """Everything listed, in the venue's order. Raises Malformed; one symbol that cannot be read is drift and costs only itself."""
-    info = decode(ExchangeInfoRest, body, f"{market} exchangeInfo")
+    info = decode(ExchangeInfoRest, body, f"binance {market} exchangeInfo")
     if not info.symbols:
         raise Malformed(f"binance {market} exchangeInfo lists no symbol")
     decoder = msgspec.json.Decoder(SymbolRest, strict=False)

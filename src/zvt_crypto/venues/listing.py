@@ -1,0 +1,22 @@
+"""What a venue lists, against the table that is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zvt_crypto.domain.errors import BadInput
+from zvt_crypto.domain.instrument import Instrument, Instruments, assign_ids
+
+
+def relisted(listed: Sequence[Instrument], held: Instruments) -> tuple[list[Instrument], Instruments]:
+    """The listed ones with their ids, and the new table: those that were known and are not listed now stay in it as they were."""
+    made = assign_ids(listed, held)
+    now = {instrument.id for instrument in made}
+    return made, Instruments([*made, *(old for old in held if old.id not in now)])
+
+
+def ids_of(symbols: Sequence[str], resolve: Callable[[str], Instrument]) -> list[str]:
+    """Entity ids of names. Raises BadInput for a lone string, UnknownSymbol for what does not resolve."""
+    if isinstance(symbols, str):
+        raise BadInput(f"symbols is a sequence of names, not one: [{symbols!r}]")
+    return [resolve(symbol).id for symbol in symbols]
