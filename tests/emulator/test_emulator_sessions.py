@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from emulator_kit import START_MS, Desk, market_desk
 
-from zvt_crypto.emulator.binance import dialect
+from zvt_crypto.emulator import dialect
 from zvt_crypto.emulator.binance.dialect import OpenRefused
 
 HOUR_S = 3600

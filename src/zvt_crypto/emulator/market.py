@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from math import gcd
 from typing import Literal
 
 import msgspec
@@ -37,6 +38,17 @@ _WARM_NS = 5 * NS_PER_MINUTE  # the crowd trades this long before anybody looks,
 _MOST_DAYS = 3_000
 # What happens first when times are equal: a minute ends before the trade that opens the next one.
 _MINUTE, _STREAM, _ORDER = 0, 1, 2
+
+
+_PARTIAL_LEVELS = ("1", "5", "10", "20", "50")
+
+
+def _beat_ms(speed: str, usual_ms: int) -> int:
+    """`100ms` → 100; without a speed the usual one; 0 for what is none."""
+    if not speed:
+        return usual_ms
+    digits = speed.removesuffix("ms")
+    return int(digits) if speed != digits and digits.isascii() and digits.isdigit() and 10 <= int(digits[:5]) <= 10_000 else 0
 
 
 class Symbol(msgspec.Struct, frozen=True):
@@ -194,7 +206,7 @@ class MarketWorld:
                 grid_ns = stream.beat_ns if grid_ns is None else min(grid_ns, stream.beat_ns)
         if grid_ns is None:
             return None
-        grid_ns = 50 * NS_PER_MS if grid_ns < 1000 * NS_PER_MS else 1000 * NS_PER_MS
+        grid_ns = gcd(grid_ns, 50 * NS_PER_MS) if grid_ns < 1000 * NS_PER_MS else 1000 * NS_PER_MS
         return -(-self._heap[0][0] // grid_ns) * grid_ns
 
     # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -230,25 +242,20 @@ class MarketWorld:
             gone.kind = "gone"  # its beat may still stand in the heap
 
     def _plan(self, market: Market, stream: str) -> tuple[_Lane, str, int, str, int] | None:
-        """(lane, kind, beat, interval, levels) of a stream that this market has; beat 0 = at once."""
+        """(lane, kind, beat, interval, levels) of a stream; beat 0 = at once. What an exchange never sends is its dialect's affair."""
         symbol, _, rest = stream.partition("@")
         lane = self._lanes.get((market, symbol.upper()))
         if lane is None or symbol != symbol.lower():
             return None
         name, _, speed = rest.partition("@")
         if name in ("trade", "aggTrade", "bookTicker") and not speed:
-            # USD-M sends no single trades: `trade` is accepted there and stays silent.
-            return None if market == "usdm" and name == "trade" else (lane, name, 0, "", 0)
+            return lane, name, 0, "", 0
         if name.startswith("kline_") and name[6:] in INTERVALS and not speed:
-            if name == "kline_1s" and market == "usdm":
-                return None
             beat_ms = 250 if market == "usdm" else 1000 if name == "kline_1s" else 2000
             return lane, "kline", beat_ms * NS_PER_MS, name[6:], 0
-        if name.startswith("depth") and name[5:] in ("", "5", "10", "20"):
-            speeds = {"": 1000, "100ms": 100} if market == "spot" else {"": 250, "500ms": 500, "100ms": 100, "250ms": 250}
-            if speed not in speeds:
-                return None
-            return lane, "partial" if name[5:] else "depth", speeds[speed] * NS_PER_MS, "", int(name[5:] or 0)
+        if name.startswith("depth") and name[5:] in ("", *_PARTIAL_LEVELS):
+            beat_ms = _beat_ms(speed, 1000 if market == "spot" else 250)
+            return (lane, "partial" if name[5:] else "depth", beat_ms * NS_PER_MS, "", int(name[5:] or 0)) if beat_ms else None
         if name in ("ticker", "miniTicker") and not speed:
             return lane, "ticker", (2000 if market == "usdm" and name == "ticker" else 1000) * NS_PER_MS, "", 0
         if name == "markPrice" and market == "usdm" and speed in ("", "1s"):

@@ -12,8 +12,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
-from zvt_crypto.emulator.binance.dialect import BinanceDialect, OpenRefused
-from zvt_crypto.emulator.binance.sessions import Session
+from zvt_crypto.emulator.dialect import Dialect, OpenRefused, Session
 
 
 class Clock(Protocol):
@@ -107,7 +106,7 @@ class MemorySocket:
 class _Line:
     """One dialect, its sockets, and the task that wakes when something is due."""
 
-    def __init__(self, dialect: BinanceDialect, clock: Clock) -> None:
+    def __init__(self, dialect: Dialect, clock: Clock) -> None:
         self.dialect = dialect
         self.clock = clock
         self.sockets: dict[int, MemorySocket] = {}
@@ -163,10 +162,10 @@ class MemoryTransport:
     `latency_ms` passes each way, on every frame and request.
     """
 
-    def __init__(self, dialects: BinanceDialect | Mapping[str, BinanceDialect], clock: Clock, *, latency_ms: float = 0.0) -> None:
+    def __init__(self, dialects: Dialect | Mapping[str, Dialect], clock: Clock, *, latency_ms: float = 0.0) -> None:
         self._clock = clock
         self._latency_ns = int(latency_ms * NS_PER_MS)
-        table = {"*": dialects} if isinstance(dialects, BinanceDialect) else dict(dialects)
+        table = {"*": dialects} if not isinstance(dialects, Mapping) else dict(dialects)
         self._lines = {host: _Line(dialect, clock) for host, dialect in table.items()}
 
     def _line(self, host: str) -> _Line:
@@ -182,7 +181,9 @@ class MemoryTransport:
         parts = urlsplit(url)
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
-        status, answered, content = line.dialect.handle_http(method, parts.path, parts.query, headers or {}, self._clock.now_ns())
+        status, answered, content = line.dialect.handle_http(
+            method, parts.path, parts.query, headers or {}, self._clock.now_ns(), body or b""
+        )
         await self._travel(timeout_ms, url)
         return MemoryResponse(status, {name.lower(): value for name, value in answered.items()}, content)
 
@@ -192,7 +193,9 @@ class MemoryTransport:
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
         try:
-            session = line.dialect.open(parts.path, parts.query, self._clock.now_ns(), parts.hostname or "")
+            session = line.dialect.begin(
+                line.dialect.admit(parts.path, parts.query, self._clock.now_ns(), parts.hostname or ""), self._clock.now_ns()
+            )
         except OpenRefused as refusal:
             raise _refused(refusal, url) from None
         socket = line.sockets[session.id] = MemorySocket(line, session, self._latency_ns)

@@ -23,8 +23,7 @@ from picows import (
 
 from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.domain.time import NS_PER_S
-from zvt_crypto.emulator.binance.dialect import BinanceDialect, OpenRefused
-from zvt_crypto.emulator.binance.sessions import Opening, Session
+from zvt_crypto.emulator.dialect import Dialect, OpenRefused, Session
 
 _HIGH_WATER = 256 * 1024  # bytes unsent at which a reader counts as full
 _MOST_FRAME = 1 << 20  # bytes of a client's frame
@@ -34,7 +33,7 @@ _LONGEST_WAIT_S = 1.0  # between two polls, so that a fault ordered meanwhile ta
 class _Listener(WSListener):
     """One client's connection."""
 
-    def __init__(self, server: EmulatorServer, opening: Opening) -> None:
+    def __init__(self, server: EmulatorServer, opening: object) -> None:
         super().__init__()
         self._server = server
         self._opening = opening
@@ -107,7 +106,7 @@ class _Listener(WSListener):
 class EmulatorServer:
     """A dialect on two ports of this machine. `now_ns` is the clock, UTC; loopback unless a host is given."""
 
-    def __init__(self, dialect: BinanceDialect, now_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, dialect: Dialect, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.dialect = dialect
         self.now_ns = now_ns
         self.listeners: set[_Listener] = set()
@@ -179,7 +178,9 @@ class EmulatorServer:
     async def _serve(self, request: web.Request) -> web.Response:
         if request.path == "/emulator/cut":
             return self._cut(request)
-        status, headers, body = self.dialect.handle_http(request.method, request.path, request.query_string, request.headers, self.now_ns())
+        status, headers, body = self.dialect.handle_http(
+            request.method, request.path, request.query_string, request.headers, self.now_ns(), await request.read()
+        )
         self.ring()
         return web.Response(status=status, headers=headers, body=body)
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from zvt_crypto.emulator.binance import wire
 from zvt_crypto.emulator.binance.limits import LIMIT, WeightMeter
 from zvt_crypto.emulator.binance.rest import ENDPOINTS, Fault, Query, route
-from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Closing, Control, Opening, Session, opening_of, read_control, result
+from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Control, Opening, Session, is_sent, opening_of, read_control, result
 from zvt_crypto.emulator.capture import data_of
+from zvt_crypto.emulator.dialect import Answer, Closing, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
 from zvt_crypto.emulator.model import Emission, Market, Recorded, World
 
-Answer = tuple[int, dict[str, str], bytes]
 _JSON = {"Content-Type": "application/json;charset=UTF-8"}
-END_OF_RUN = "!end"  # the stream on which a replay that repeats says that one run is over
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><center><h1>404 Not Found</h1></center></body></html>"
-# Frames a reader may be behind: beyond it a market cuts the connection, and a replay as fast as it is read waits.
-MOST_WAITING = 20_000
-_ROOM = 512  # frames that a replay as fast as it is read keeps ready for the slowest reader
-
-
-class OpenRefused(Exception):
-    """The handshake is answered with this status instead of 101; status 0: the connection is refused outright."""
-
-    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        super().__init__(f"handshake refused with HTTP {status}")
-        self.status = status
-        self.headers = headers
-        self.body = body
 
 
 class BinanceDialect:
@@ -43,14 +29,17 @@ class BinanceDialect:
         self.world = world
         self.faults = faults or Faults()
         self.meters: dict[Market, WeightMeter] = {market: WeightMeter(limit) for market, limit in (LIMIT | dict(weights or {})).items()}
-        self.sessions: dict[int, Session] = {}
         self.requests = 0
-        self._subscribers: dict[tuple[Market, str], dict[int, str]] = {}
-        self._next_session = 1
+        self._lobby = Lobby(world, self.faults)
+
+    @property
+    def sessions(self) -> dict[int, Session]:
+        """Open connections by id."""
+        return self._lobby.sessions
 
     # ── REST ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def handle_http(self, method: str, path: str, query: str, headers: Mapping[str, str], now_ns: int) -> Answer:
+    def handle_http(self, method: str, path: str, query: str, headers: Mapping[str, str], now_ns: int, body: bytes = b"") -> Answer:
         """One request: (status, headers, body)."""
         if path == "/emulator/status":
             return 200, dict(_JSON), msgspec.json.encode(self.status(now_ns))
@@ -86,7 +75,7 @@ class BinanceDialect:
             **self.world.status(),
             "now_ns": self.world.server_ns(now_ns),
             "sessions": len(self.sessions),
-            "streams": len(self._subscribers),
+            "streams": self._lobby.streams,
             "requests": self.requests,
             "dropped": self.faults.dropped,
         }
@@ -112,8 +101,7 @@ class BinanceDialect:
     def begin(self, opening: Opening, now_ns: int) -> Session:
         """The session of a handshake that was admitted."""
         self.poll(now_ns)
-        session = Session(self._next_session, opening, now_ns)
-        self._next_session += 1
+        session = Session(self._lobby.next_id(), opening, now_ns)
         self.sessions[session.id] = session
         self._subscribe(session, opening.streams, now_ns)
         return session
@@ -134,8 +122,7 @@ class BinanceDialect:
 
     def on_close(self, session: Session) -> None:
         """The connection has ended."""
-        self.sessions.pop(session.id, None)
-        self._unsubscribe(session, list(session.streams))
+        self._lobby.leave(session)
 
     def _obey(self, session: Session, control: Control, now_ns: int) -> bytes:
         value: object = None
@@ -156,79 +143,48 @@ class BinanceDialect:
 
     def _subscribe(self, session: Session, streams: tuple[str, ...], now_ns: int) -> None:
         for stream in streams[:MOST_STREAMS]:
+            if stream in session.streams:
+                continue
             session.streams[stream] = None
             # An unknown name is accepted in silence, and so is one that this route does not carry.
-            canonical = self.world.canonical(session.market, stream) if session.carries(stream) else None
-            if canonical is None:
-                continue
-            key = (session.market, canonical)
-            if key not in self._subscribers:
-                self._subscribers[key] = {}
-                self.world.watch(session.market, canonical, now_ns)
-            self._subscribers[key].setdefault(session.id, stream)
+            canonical = self._canonical(session, stream) if session.carries(stream) else None
+            if canonical is not None:
+                self._lobby.listen(session, session.market, canonical, stream, now_ns)
 
     def _unsubscribe(self, session: Session, streams: list[str]) -> None:
         for stream in streams:
             session.streams.pop(stream, None)
-            canonical = self.world.canonical(session.market, stream)
-            if canonical is None:
-                continue
-            key = (session.market, canonical)
-            listening = self._subscribers.get(key, {})
-            listening.pop(session.id, None)
-            if key in self._subscribers and not listening:
-                del self._subscribers[key]
-                self.world.unwatch(session.market, canonical)
+            canonical = self._canonical(session, stream)
+            if canonical is not None:
+                self._lobby.unlisten(session, session.market, canonical, stream)
+
+    def _canonical(self, session: Session, stream: str) -> str | None:
+        """The world's name of a stream; None for what Binance does not have, or keeps silent about."""
+        if self.world.mode == "market" and not is_sent(session.market, stream):
+            return None
+        return self.world.canonical(session.market, stream)
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def poll(self, now_ns: int) -> int:
         """Let the world move on to `now_ns`: frames go to outboxes, pings and ends become due. Returns how many events came."""
-        if self.faults.takes_cut():
-            self._close_all(Closing(1006, "cut"))
-        waiting = max((len(session.outbox) + session.unread for session in self.sessions.values()), default=0)
-        emissions = self.world.poll(now_ns, max(0, _ROOM - waiting))
-        for emission in emissions:
-            if emission.stream == END_OF_RUN:
-                self._close_all(Closing(1001, "the recording begins anew"))
-            else:
-                self._fan_out(emission)
-        for session in self.sessions.values():
-            session.tick(now_ns)
-            if len(session.outbox) + session.unread > MOST_WAITING:
-                session.closing = session.closing or Closing(1008, "Too slow")
-        return len(emissions)
+        return self._lobby.poll(now_ns, self._frames)
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to do next, if nobody calls before."""
-        times = [session.due_ns() for session in self.sessions.values()]
-        due = self.world.next_ns(now_ns)
-        if due is not None:
-            times.append(due)
-        return min(times, default=None)
+        return self._lobby.next_due_ns(now_ns)
 
-    def _close_all(self, closing: Closing) -> None:
-        for session in self.sessions.values():
-            session.closing = session.closing or closing
-
-    def _fan_out(self, emission: Emission) -> None:
-        listening = self._subscribers.get((emission.market, emission.stream))
-        if not listening:
-            return
+    def _frames(self, emission: Emission) -> Callable[[Session, str], Iterable[bytes]]:
         fact = emission.fact
         if isinstance(fact, Recorded):
             raw, enveloped = fact.raw, fact.enveloped
-            if not raw and any(not self.sessions[one].combined for one in listening):
-                raw = data_of(fact.enveloped or b"")
         else:
             listing = self.world.listings(emission.market)[emission.symbol]
             raw, enveloped = wire.event(listing, emission.stream, fact), None
-        faults = None if self.faults.idle else self.faults
-        for session_id, stream in listening.items():
-            session = self.sessions[session_id]
-            if session.combined:
-                frame = enveloped if enveloped is not None else b'{"stream":"%s","data":%s}' % (stream.encode(), raw)
-            else:
-                frame = raw
-            if faults is None or not faults.loses(frame):
-                session.outbox.append(frame)
+
+        def frames(session: Session, stream: str) -> Iterable[bytes]:
+            if not session.combined:
+                return (raw or data_of(enveloped or b""),)
+            return (enveloped if enveloped is not None else b'{"stream":"%s","data":%s}' % (stream.encode(), raw),)
+
+        return frames

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
+from zvt_crypto.emulator.dialect import Closing
 from zvt_crypto.emulator.model import Market
 
 Route = Literal["spot", "public", "market", "legacy"]
@@ -28,13 +29,6 @@ class Opening(NamedTuple):
     route: Route
     combined: bool
     streams: tuple[str, ...]
-
-
-class Closing(NamedTuple):
-    """How a connection ends; 1006: without a close frame."""
-
-    code: int
-    reason: str
 
 
 class Session:
@@ -96,6 +90,19 @@ class Session:
         name = stream.partition("@")[2]
         kinds = _MARKET if self.route == "public" else _PUBLIC
         return not name.startswith(kinds)
+
+
+# Update speeds of depth streams; none named: a second on spot, 250 ms on USD-M.
+_SPEEDS: dict[Market, tuple[str, ...]] = {"spot": ("", "100ms"), "usdm": ("", "100ms", "250ms", "500ms")}
+
+
+def is_sent(market: Market, stream: str) -> bool:
+    """Whether Binance sends anything on a stream of this name. USD-M accepts `trade` and `kline_1s`, and stays silent."""
+    _, _, rest = stream.partition("@")
+    name, _, speed = rest.partition("@")
+    if name in ("trade", "kline_1s"):
+        return market == "spot" and not speed
+    return speed in _SPEEDS[market] if name.startswith("depth") else True
 
 
 def opening_of(path: str, query: str, host: str = "") -> Opening | None:

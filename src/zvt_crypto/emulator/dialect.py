@@ -1,0 +1,185 @@
+"""What carriers and dialects say to each other: the contract of a dialect, a session's common part, and the lobby of its listeners.
+
+A dialect is one exchange as an object without I/O: requests in, answers out; sessions in, frames out; time is an argument.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from zvt_crypto.emulator.faults import Faults
+from zvt_crypto.emulator.model import Emission, Market, World
+
+Answer = tuple[int, dict[str, str], bytes]
+END_OF_RUN = "!end"  # the stream on which a replay that repeats says that one run is over
+# Frames a reader may be behind: beyond it a market cuts the connection, and a replay as fast as it is read waits.
+MOST_WAITING = 20_000
+_ROOM = 512  # frames that a replay as fast as it is read keeps ready for the slowest reader
+
+
+class OpenRefused(Exception):
+    """The handshake is answered with this status instead of 101; status 0: the connection is refused outright."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        super().__init__(f"handshake refused with HTTP {status}")
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Closing(NamedTuple):
+    """How a connection ends; 1006: without a close frame."""
+
+    code: int
+    reason: str
+
+
+class Session(Protocol):
+    """One connection. `outbox` holds text frames to send, `pings` ping payloads, `closing` the end once it is due; `unread` counts
+    frames that a carrier has taken from the outbox and the client has not read."""
+
+    id: int
+    outbox: deque[bytes]
+    unread: int
+    pings: list[bytes]
+    closing: Closing | None
+
+    def tick(self, now_ns: int) -> None:
+        """Pings, pushes and ends that are due."""
+        ...
+
+    def due_ns(self) -> int:
+        """When `tick` has something to do next."""
+        ...
+
+
+class Dialect(Protocol):
+    """One exchange's protocol. Carriers call `poll`, then send what stands in the sessions' outboxes."""
+
+    world: World
+    faults: Faults
+
+    @property
+    def sessions(self) -> Mapping[int, Any]:
+        """By id."""
+        ...
+
+    def handle_http(self, method: str, path: str, query: str, headers: Mapping[str, str], now_ns: int, body: bytes = b"") -> Answer:
+        """One request: (status, headers, body)."""
+        ...
+
+    def admit(self, path: str, query: str, now_ns: int, host: str = "") -> Any:
+        """Judge a handshake; what it asks for. Raises OpenRefused."""
+        ...
+
+    def begin(self, opening: Any, now_ns: int) -> Any:
+        """The session of a handshake that was admitted."""
+        ...
+
+    def on_text(self, session: Any, payload: bytes, now_ns: int) -> list[bytes]:
+        """A text frame of the client; returns the frames to answer (they are not in the outbox)."""
+        ...
+
+    def on_control(self, session: Any, now_ns: int, *, is_pong: bool) -> None:
+        """A ping or pong frame of the client."""
+        ...
+
+    def on_close(self, session: Any) -> None:
+        """The connection has ended."""
+        ...
+
+    def poll(self, now_ns: int) -> int:
+        """Let the world move on to `now_ns`. Returns how many events came."""
+        ...
+
+    def next_due_ns(self, now_ns: int) -> int | None:
+        """When `poll` has something to do next, if nobody calls before."""
+        ...
+
+
+class Lobby:
+    """A dialect's sessions, and who of them listens to what. A listener is a session and a `tag`: the dialect's own name for it."""
+
+    def __init__(self, world: World, faults: Faults) -> None:
+        self.world, self.faults = world, faults
+        self.sessions: dict[int, Any] = {}
+        self._listening: dict[tuple[Market, str], dict[tuple[int, str], None]] = {}
+        self._next_id = 1
+
+    @property
+    def streams(self) -> int:
+        """How many of the world's streams somebody listens to."""
+        return len(self._listening)
+
+    def next_id(self) -> int:
+        """The number of the next session."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    def listen(self, session: Session, market: Market, stream: str, tag: str, now_ns: int) -> None:
+        """Hear the world's canonical `stream` from now on; once more is the same as once."""
+        key = (market, stream)
+        if key not in self._listening:
+            self._listening[key] = {}
+            self.world.watch(market, stream, now_ns)
+        self._listening[key][session.id, tag] = None
+
+    def unlisten(self, session: Session, market: Market, stream: str, tag: str) -> None:
+        """Hear it no more."""
+        key = (market, stream)
+        listening = self._listening.get(key, {})
+        listening.pop((session.id, tag), None)
+        if key in self._listening and not listening:
+            del self._listening[key]
+            self.world.unwatch(market, stream)
+
+    def leave(self, session: Session) -> None:
+        """The connection has ended: nothing of it is heard any more."""
+        self.sessions.pop(session.id, None)
+        for (market, stream), listening in list(self._listening.items()):
+            for one, tag in [key for key in listening if key[0] == session.id]:
+                assert one == session.id, "only its own"
+                self.unlisten(session, market, stream, tag)
+
+    def poll(self, now_ns: int, frames_of: Callable[[Emission], Callable[[Any, str], Iterable[bytes]]]) -> int:
+        """Let the world move on: `frames_of(emission)` gives, for a session and tag, the frames it hears. Returns how many events came."""
+        if self.faults.takes_cut():
+            self.close_all(Closing(1006, "cut"))
+        waiting = max((len(session.outbox) + session.unread for session in self.sessions.values()), default=0)
+        emissions = self.world.poll(now_ns, max(0, _ROOM - waiting))
+        for emission in emissions:
+            if emission.stream == END_OF_RUN:
+                self.close_all(Closing(1001, "the recording begins anew"))
+                continue
+            listening = self._listening.get((emission.market, emission.stream))
+            if listening:
+                frames = frames_of(emission)
+                for session_id, tag in listening:
+                    self.send(self.sessions[session_id], frames(self.sessions[session_id], tag))
+        for session in self.sessions.values():
+            session.tick(now_ns)
+            if len(session.outbox) + session.unread > MOST_WAITING:
+                session.closing = session.closing or Closing(1008, "Too slow")
+        return len(emissions)
+
+    def send(self, session: Session, frames: Iterable[bytes]) -> None:
+        """Put market frames into the outbox, but those that a fault loses."""
+        faults = None if self.faults.idle else self.faults
+        for frame in frames:
+            if faults is None or not faults.loses(frame):
+                session.outbox.append(frame)
+
+    def next_due_ns(self, now_ns: int) -> int | None:
+        """When `poll` has something to do next."""
+        times = [session.due_ns() for session in self.sessions.values()]
+        due = self.world.next_ns(now_ns)
+        if due is not None:
+            times.append(due)
+        return min(times, default=None)
+
+    def close_all(self, closing: Closing) -> None:
+        """End every connection."""
+        for session in self.sessions.values():
+            session.closing = session.closing or closing
