@@ -1,4 +1,4 @@
-"""Doors to exchanges. `VENUES` is the literal table: exchange id → what makes its connector."""
+"""Doors to exchanges. Two literal tables: `VENUES`, exchange id → what makes its connector, and `CAPABILITIES`, what it can do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Protocol
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, RateBudget, Transport
 from zvt_crypto.venues.binance import BinanceConnector
+from zvt_crypto.venues.binance.capabilities import CAPABILITIES as BINANCE
+from zvt_crypto.venues.capability import Capabilities
 
 
 class VenueFactory(Protocol):
@@ -20,3 +22,5 @@ class VenueFactory(Protocol):
 
 
 VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector})
+# exchange id → what it can do; the docs, `zvt-crypto venues` and the conformance suite read it here.
+CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE})
