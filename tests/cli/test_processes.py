@@ -63,6 +63,17 @@ def test_a_demo_ends_by_itself_with_a_summary_and_leaves_nothing(tmp_path: Path)
     assert wait_until(lambda: processes_that_mention(str(tmp_path)) == [], 10)
 
 
+def test_two_demos_started_at_once_both_run(tmp_path: Path) -> None:
+    """On the usual ports, which only one of them can have."""
+    demos = [spawn("demo", "--data-dir", str(tmp_path / name), "--seconds", "3") for name in ("a", "b")]
+    said = [demo.communicate(timeout=110) for demo in demos]
+    assert [demo.returncode for demo in demos] == [0, 0], said
+    assert all("ok   REST answered" in out for out, _ in said)
+    first, second = ({*re.findall(r"127\.0\.0\.1:(\d+)(?:/docs|/ws/v1)", out)} for out, _ in said)
+    assert len(first) == len(second) == 2
+    assert not first & second
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_a_signal_ends_a_demo_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     with spawn("demo", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0") as demo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from zvt_crypto.api.app import create_app
@@ -16,6 +16,7 @@ from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import name_new_assets
 from zvt_crypto.cli.pulse import Pulse, PulseFeed
 from zvt_crypto.cli.settings import Settings
+from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Subscriptions
 from zvt_crypto.services.plan import plan_subscriptions
@@ -76,23 +77,25 @@ class Node:
         followed = self.followed()
         return not followed or entity_id in followed
 
-    async def serve(self) -> None:
-        """Open both ports. Raises PortTaken."""
+    async def serve(self, movable: Collection[str] = ()) -> None:
+        """Open both ports. Those in `movable` (`api`, `ws`) may be any free one where theirs is taken; otherwise raises PortTaken."""
         api, ws = self.settings.api, self.settings.ws
         access = AccessRules(hosts=api.hosts, origins=api.origins)
-        gateway = Gateway(
-            self.platform.feed,
-            self.live,
-            self.instruments,
-            self.clock,
-            self.observer,
-            host=ws.host,
-            port=ws.port,
-            options=GatewayOptions(access=access),
-            follows=self.follows,
-        )
-        self._servers.append(gateway)
-        self.ws_url = f"ws://{_shown_host(ws.host)}:{await gateway.start()}/ws/v1"
+
+        def gateway(port: int) -> Gateway:
+            return Gateway(
+                self.platform.feed,
+                self.live,
+                self.instruments,
+                self.clock,
+                self.observer,
+                host=ws.host,
+                port=port,
+                options=GatewayOptions(access=access),
+                follows=self.follows,
+            )
+
+        self.ws_url = f"ws://{_shown_host(ws.host)}:{await self._open(gateway, _ports(ws.port, 'ws' in movable))}/ws/v1"
         deps = ApiDeps(
             store=self.store,
             live=self.live,
@@ -105,9 +108,22 @@ class Node:
             access=access,
             ws_url=self.ws_url,
         )
-        rest = RestServer(create_app(deps), api.host, api.port)
-        self._servers.append(rest)
-        self.api_url = f"http://{_shown_host(api.host)}:{await rest.start()}"
+        app = create_app(deps)
+        port = await self._open(lambda port: RestServer(app, api.host, port), _ports(api.port, "api" in movable))
+        self.api_url = f"http://{_shown_host(api.host)}:{port}"
+
+    async def _open(self, make: Callable[[int], RestServer | Gateway], ports: list[int]) -> int:
+        """The server on the first of the ports that is free: told by listening there, since between a look and that another may come."""
+        *first, last = ports
+        for port in first:
+            with contextlib.suppress(PortTaken):
+                return await self._start(make(port))
+        return await self._start(make(last))
+
+    async def _start(self, server: RestServer | Gateway) -> int:
+        port = await server.start()
+        self._servers.append(server)
+        return port
 
     async def run(self, until: Awaitable[object]) -> None:
         """Follow, record and answer until `until` is done; what was received is stored then. Raises GaveUp."""
@@ -144,10 +160,14 @@ async def open_node(
     observer: PrometheusObserver,
     *,
     serve: bool = True,
+    movable: Collection[str] = (),
     subscriptions: Subscriptions | None = None,
     options: PlatformOptions | None = None,
 ) -> AsyncIterator[Node]:
-    """Database, connector and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order."""
+    """Database, connector and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order.
+
+    `movable`: see Node.serve.
+    """
     chosen = settings.ingest
     async with open_database(settings, observer) as store, open_connector(settings, chosen.exchange, observer=observer) as connector:
         live, pulse, spool = MemoryLiveState(), Pulse(), FileSpool(settings.spool_dir, chosen.spool_mb * 1_000_000)
@@ -167,7 +187,7 @@ async def open_node(
             node = Node(settings, store, connector, observer, platform, live, pulse)
             try:
                 if serve:
-                    await node.serve()
+                    await node.serve(movable)
                 yield node
             finally:
                 await node.close()
@@ -180,6 +200,10 @@ async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
     for task in ending:
         task.cancel()
     await asyncio.gather(*ending, return_exceptions=True)
+
+
+def _ports(port: int, is_movable: bool) -> list[int]:
+    return [port, 0] if is_movable else [port]
 
 
 def _reason(status: StreamStatus) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -62,6 +61,7 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
                         title,
                         seconds=seconds,
                         show=console.is_terminal,
+                        movable=_movable(settings),
                         when_ready=_fetch_history,
                         before_end=before_end,
                         after_end=after_end,
@@ -101,23 +101,13 @@ def _own_settings(settings: Settings, folder: Path, rest_url: str, ws_url: str, 
         database=Database(),
         binance=Binance(rest=rest_url, ws=ws_url, markets=markets),
         ingest=msgspec.structs.replace(settings.ingest, exchange="binance", symbols=symbols),
-        api=msgspec.structs.replace(settings.api, port=_free(settings.api.host, settings.api.port, Api().port)),
-        ws=msgspec.structs.replace(settings.ws, port=_free(settings.ws.host, settings.ws.port, Ws().port)),
     )
 
 
-def _free(host: str, port: int, usual: int) -> int:
+def _movable(settings: Settings) -> list[str]:
     """A usual port that is taken is no reason to show nothing: then any free one. A port that somebody chose stays."""
-    if port != usual:
-        return port
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen(1)
-        except OSError:
-            return 0
-    return port
+    usual = {"api": (settings.api.port, Api().port), "ws": (settings.ws.port, Ws().port)}
+    return [name for name, (chosen, default) in usual.items() if chosen == default]
 
 
 async def _fetch_history(node: Node) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -47,6 +47,7 @@ async def live_session(
     *,
     seconds: float | None,
     show: bool,
+    movable: Collection[str] = (),
     when_ready: Callable[[Node], Awaitable[None]] | None = None,
     before_end: Callable[[Node], Awaitable[None]] | None = None,
     after_end: Callable[[Node], Awaitable[None]] | None = None,
@@ -57,7 +58,7 @@ async def live_session(
     from zvt_crypto.cli.view import addresses, watch
 
     loop = asyncio.get_running_loop()
-    async with stop_signals() as asked, open_node(settings, observer) as node:
+    async with stop_signals() as asked, open_node(settings, observer, movable=movable) as node:
         end: float | None = None
         if not show:
             for address in addresses(node):

@@ -1,0 +1,59 @@
+"""Parts plugged together: which ports a node opens."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zvt_crypto.cli.build import open_node
+from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
+from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.telemetry.logs import setup_logs
+from zvt_crypto.telemetry.metrics import PrometheusObserver
+
+
+@pytest.fixture
+def taken() -> Iterator[tuple[int, int]]:
+    """Two ports where somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        yield one.getsockname()[1], two.getsockname()[1]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str, exchange: dict[str, str], taken: tuple[int, int]) -> Settings:
+    return Settings(
+        data_dir=tmp_path,
+        database=Database(url=database_url, pool_size=2),
+        binance=Binance(rest=exchange["rest_url"], ws=exchange["ws_url"]),
+        api=Api(port=taken[0]),
+        ws=Ws(port=taken[1]),
+    )
+
+
+@pytest.fixture
+def observer(tmp_path: Path) -> Iterator[PrometheusObserver]:
+    with (tmp_path / "log").open("w") as stream:
+        yield PrometheusObserver(setup_logs("info", stream))
+
+
+async def test_a_movable_port_that_is_taken_becomes_another(
+    settings: Settings, observer: PrometheusObserver, taken: tuple[int, int]
+) -> None:
+    async with open_node(settings, observer, movable=("api", "ws")) as node:
+        opened = [int(url.rpartition(":")[2].partition("/")[0]) for url in (node.api_url, node.ws_url)]
+        for port in opened:
+            with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+                pass
+    assert not {*opened, 0} & {*taken}
+
+
+@pytest.mark.parametrize(("movable", "refused"), [((), 1), (("ws",), 0), (("api",), 1)])
+async def test_a_port_that_was_chosen_stays(
+    settings: Settings, observer: PrometheusObserver, taken: tuple[int, int], movable: tuple[str, ...], refused: int
+) -> None:
+    with pytest.raises(PortTaken, match=f"port {taken[refused]} on 127.0.0.1 is taken"):
+        async with open_node(settings, observer, movable=movable):
+            pass
