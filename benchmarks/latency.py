@@ -76,7 +76,7 @@ async def serve_ours(exchange_port: int) -> None:
     from zvt_crypto.api.ws.gateway import Gateway
     from zvt_crypto.ports import Subscription
     from zvt_crypto.services.feed import MemoryFeed
-    from zvt_crypto.services.platform import LiveFeed
+    from zvt_crypto.services.platform import TapFeed
     from zvt_crypto.stores.live import MemoryLiveState
     from zvt_crypto.telemetry.metrics import PrometheusObserver
     from zvt_crypto.venues.binance import BinanceConnector, BinanceHosts
@@ -85,7 +85,7 @@ async def serve_ours(exchange_port: int) -> None:
     from zvt_crypto.venues.http import NetTransport
 
     clock, observer, live, table = SystemClock(), PrometheusObserver(), MemoryLiveState(), Instruments([PAIR])
-    feed = LiveFeed(MemoryFeed(observer), live)
+    feed = TapFeed(MemoryFeed(observer), live.apply)
     gateway = Gateway(feed, live, lambda: table, clock, observer, port=0)
     port = await gateway.start()
     transport = NetTransport()

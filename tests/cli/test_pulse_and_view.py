@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from zvt_crypto.cli import exits, view
-from zvt_crypto.cli.pulse import Pulse, PulseFeed
+from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.run import run
 from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreFull, UnknownSymbol, Unreachable
 from zvt_crypto.domain.events import StreamStatus
@@ -18,6 +18,7 @@ from zvt_crypto.domain.instrument import CryptoPair, Instruments, pair_id
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Kline, Trade
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.services.feed import MemoryFeed
+from zvt_crypto.services.platform import TapFeed
 from zvt_crypto.stores.live import MemoryLiveState
 
 BTC = pair_id("binance", "BTC", "USDT")
@@ -83,7 +84,7 @@ def test_only_a_book_that_was_whole_can_break() -> None:
 
 async def test_the_feed_beneath_hears_everything_that_is_counted() -> None:
     pulse = Pulse()
-    feed = PulseFeed(MemoryFeed(), pulse)
+    feed = TapFeed(MemoryFeed(), pulse.take)
     reader = feed.subscribe("me", bound=10, when_full="drop")
     feed.publish(trade(1))
     assert await reader.receive() == [trade(1)]

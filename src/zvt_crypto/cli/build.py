@@ -14,13 +14,13 @@ from zvt_crypto.api.ws.gateway import Gateway, GatewayOptions
 from zvt_crypto.cli.connect import open_connector
 from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import name_new_assets
-from zvt_crypto.cli.pulse import Pulse, PulseFeed
+from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Subscriptions
 from zvt_crypto.services.plan import plan_subscriptions
-from zvt_crypto.services.platform import Platform, PlatformOptions
+from zvt_crypto.services.platform import Platform, PlatformOptions, TapFeed
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
 from zvt_crypto.telemetry.health import Health, State
@@ -178,7 +178,7 @@ async def open_node(
                 store,
                 SystemClock(),
                 observer,
-                feed=PulseFeed(MemoryFeed(observer), pulse),
+                feed=TapFeed(MemoryFeed(observer), pulse.take),
                 live=live,
                 spool=spool,
                 options=options,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 
 from zvt_crypto.domain.events import Event, StreamStatus
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Kline, Trade
-from zvt_crypto.ports import Feed, Reader, WhenFull
 
 LAGS = 4_000  # the newest lags, of which percentiles are taken
 RATE_S = 5  # events a second are a mean over so long
@@ -86,27 +84,3 @@ class Pulse:
             return None
         ranked = sorted(self._lags_ms)
         return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
-
-
-class PulseFeed:
-    """ports.Feed with counters on it."""
-
-    def __init__(self, feed: Feed, pulse: Pulse) -> None:
-        self._feed, self._pulse = feed, pulse
-
-    def publish(self, event: Event) -> None:
-        """Count, then to all readers. Never waits."""
-        self._pulse.take(event)
-        self._feed.publish(event)
-
-    def subscribe(
-        self,
-        name: str,
-        *,
-        bound: int,
-        when_full: WhenFull,
-        kinds: tuple[type, ...] = (),
-        spill: Callable[[list[Event]], None] | None = None,
-    ) -> Reader:
-        """As the feed beneath."""
-        return self._feed.subscribe(name, bound=bound, when_full=when_full, kinds=kinds, spill=spill)

@@ -21,16 +21,16 @@ from zvt_crypto.services.supervise import Supervisor
 from zvt_crypto.services.tables import DescribeAssets, plain_assets
 
 
-class LiveFeed:
-    """A feed whose live state has taken each event in before any reader hears of it."""
+class TapFeed:
+    """A feed on which `tap` takes each event in before any reader hears of it: live state, a counter."""
 
-    def __init__(self, feed: Feed, live: LiveState) -> None:
+    def __init__(self, feed: Feed, tap: Callable[[Event], None]) -> None:
         self._feed = feed
-        self._live = live
+        self._tap = tap
 
     def publish(self, event: Event) -> None:
-        """Live state first, then all readers. Never waits."""
-        self._live.apply(event)
+        """The tap first, then all readers. Never waits."""
+        self._tap(event)
         self._feed.publish(event)
 
     def subscribe(
@@ -79,7 +79,7 @@ class Platform:
         describe: DescribeAssets = plain_assets,
     ) -> None:
         inner: Feed = feed if feed is not None else MemoryFeed(observer)
-        self.feed: Feed = LiveFeed(inner, live) if live is not None else inner
+        self.feed: Feed = TapFeed(inner, live.apply) if live is not None else inner
         self._options = options or PlatformOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._clock = clock
