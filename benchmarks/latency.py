@@ -80,7 +80,7 @@ async def serve_ours(exchange_port: int) -> None:
     from zvt_crypto.stores.live import MemoryLiveState
     from zvt_crypto.telemetry.metrics import PrometheusObserver
     from zvt_crypto.venues.binance import BinanceConnector, BinanceHosts
-    from zvt_crypto.venues.budget import MemoryBudget
+    from zvt_crypto.venues.budget import LimitBudget
     from zvt_crypto.venues.clock import SystemClock
     from zvt_crypto.venues.http import NetTransport
 
@@ -90,7 +90,7 @@ async def serve_ours(exchange_port: int) -> None:
     port = await gateway.start()
     transport = NetTransport()
     hosts = BinanceHosts.local("http://127.0.0.1:9", f"ws://127.0.0.1:{exchange_port}")
-    connector = BinanceConnector(transport, clock, MemoryBudget(clock, observer), observer, instruments=table, hosts=hosts)
+    connector = BinanceConnector(transport, clock, LimitBudget(clock, observer), observer, instruments=table, hosts=hosts)
     stream = await connector.open_stream([Subscription(PAIR.id, "trade")])
     print(port, flush=True)
     while True:

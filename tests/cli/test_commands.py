@@ -229,3 +229,16 @@ def test_output_that_nobody_reads_to_the_end_is_no_error(tmp_path: Path) -> None
     env = clean_env(ZVT_CRYPTO__DATA_DIR=str(tmp_path))
     done = subprocess.run(f"{ZVT_CRYPTO} show-config | true", shell=True, env=env, capture_output=True, text=True)
     assert "Traceback" not in done.stderr
+
+
+def test_venues_are_shown_side_by_side_and_one_by_one(zvt: Zvt) -> None:
+    from zvt_crypto.venues import CAPABILITIES
+
+    side = zvt("venues").out
+    assert all(f"{name} {market}" in side for name in CAPABILITIES for market in ("spot", "perp"))
+    assert "aggregated trades" in zvt("venues", "binance").out
+    assert zvt("venues", "--json").json["binance"]["spot"]["mark"]["how"] == "missing"
+    assert "| `klines.1M` | yes | yes |" in zvt("venues", "binance", "--markdown").out
+    refused = zvt("venues", "kraken")
+    assert refused.code == 2
+    assert "kraken" in refused.err

@@ -79,3 +79,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_pages_are_all_in_the_menu() -> None:
     menu = (DOCS.parent / "mkdocs.yml").read_text("utf-8")
     assert [str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md") if str(p.relative_to(DOCS)) not in menu] == []
+
+
+def test_every_venue_has_a_page_with_its_own_table() -> None:
+    from zvt_crypto.cli.commands.venues import markdown_table
+    from zvt_crypto.venues import CAPABILITIES
+
+    for exchange, table in CAPABILITIES.items():
+        page = (DOCS / f"reference/venues/{exchange}.md").read_text("utf-8")
+        stated = page.partition("<!-- capabilities -->\n")[2].partition("\n<!-- /capabilities -->")[0]
+        assert stated == markdown_table(table), f"`zvt-crypto venues {exchange} --markdown` is newer than docs/reference/venues/{exchange}.md"

@@ -24,7 +24,7 @@ from zvt_crypto.services.platform import Platform, PlatformOptions
 from zvt_crypto.stores.live import MemoryLiveState
 from zvt_crypto.venues.binance import BinanceConnector
 from zvt_crypto.venues.binance.spec import BinanceHosts, BinanceOptions
-from zvt_crypto.venues.budget import MemoryBudget
+from zvt_crypto.venues.budget import LimitBudget
 
 BTC = "cryptopair_binance_btcusdt"
 PERP = "cryptoperp_binance_btcusdt"
@@ -81,7 +81,7 @@ class Live:
         self.connector = BinanceConnector(
             self.transport,
             self.clock,
-            MemoryBudget(self.clock, self.notes),
+            LimitBudget(self.clock, self.notes),
             self.notes,
             hosts=BinanceHosts.local("http://emulator", "ws://emulator"),
             options=BinanceOptions(markets=markets),

@@ -19,7 +19,7 @@ from zvt_crypto.emulator.server import EmulatorServer
 from zvt_crypto.ports import Subscription, VenueStream
 from zvt_crypto.telemetry.metrics import PrometheusObserver
 from zvt_crypto.venues.binance import BinanceConnector, BinanceHosts, BinanceOptions
-from zvt_crypto.venues.budget import MemoryBudget
+from zvt_crypto.venues.budget import LimitBudget
 from zvt_crypto.venues.clock import SystemClock
 from zvt_crypto.venues.http import NetTransport
 
@@ -95,7 +95,7 @@ async def played(root: Path, recording: Recording) -> AsyncIterator[Played]:
     rest_url, ws_url = await server.start()
     transport, clock, observer = NetTransport(), SystemClock(), PrometheusObserver()
     connector = BinanceConnector(
-        transport, clock, MemoryBudget(clock, observer), observer, hosts=BinanceHosts.local(rest_url, ws_url), options=recording.options
+        transport, clock, LimitBudget(clock, observer), observer, hosts=BinanceHosts.local(rest_url, ws_url), options=recording.options
     )
     try:
         await connector.fetch_instruments()

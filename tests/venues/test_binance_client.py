@@ -23,7 +23,7 @@ from zvt_crypto.domain.errors import (
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.binance import BinanceConnector, BinanceOptions
-from zvt_crypto.venues.budget import MemoryBudget
+from zvt_crypto.venues.budget import LimitBudget
 
 BTC, PERP = "cryptopair_binance_btcusdt", "cryptoperp_binance_btcusdt"
 MINUTE_MS = 60_000
@@ -39,7 +39,7 @@ class Exchange:
         self.transport = kit.ScriptedTransport()
         self.clock = kit.ManualClock((NOW_MS - 700) * 1_000_000)
         self.observer = kit.ListObserver()
-        self.budget = MemoryBudget(self.clock, self.observer)
+        self.budget = LimitBudget(self.clock, self.observer)
         rest = self.transport.rest
         for prefix in ("/api/v3", "/fapi/v1"):
             rest[f"{prefix}/time"] = lambda q: kit.answer({"serverTime": self.clock.ns // 10**6 + 700})

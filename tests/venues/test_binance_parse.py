@@ -12,8 +12,8 @@ from zvt_crypto.domain.market import BestQuote, BookDelta, Kline, MarkPrice, Tic
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.venues.binance import parse
 from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol
-from zvt_crypto.venues.parsed import Drift, Reply, Shutdown
 from zvt_crypto.venues.binance.symbols import natives_of
+from zvt_crypto.venues.parsed import Drift, Reply, Shutdown
 
 BTC, ETH_PERP = "cryptopair_binance_btcusdt", "cryptoperp_binance_ethusdt"
 

@@ -13,7 +13,7 @@ from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.binance import BinanceConnector, BinanceOptions
 from zvt_crypto.venues.binance.stream import MALFORMED_MOST
-from zvt_crypto.venues.budget import MemoryBudget
+from zvt_crypto.venues.budget import LimitBudget
 
 BTC, ETH = "cryptopair_binance_btcusdt", "cryptopair_binance_ethusdt"
 PERP, ETH_PERP = "cryptoperp_binance_btcusdt", "cryptoperp_binance_ethusdt"
@@ -25,7 +25,7 @@ class Desk:
     def __init__(self, kit, listed, **options) -> None:
         self.transport, self.clock, self.observer = kit.ScriptedTransport(), kit.ManualClock(), kit.ListObserver()
         chosen = BinanceOptions(**options) if options else None
-        budget = MemoryBudget(self.clock, self.observer)
+        budget = LimitBudget(self.clock, self.observer)
         self.binance = BinanceConnector(self.transport, self.clock, budget, self.observer, instruments=listed, options=chosen)
 
     @property

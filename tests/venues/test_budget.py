@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from zvt_crypto.domain.errors import Banned, Throttled
-from zvt_crypto.venues.budget import GUARD_MS, MemoryBudget
+from zvt_crypto.engine.limits import GUARD_MS, Limits
+from zvt_crypto.venues.budget import LimitBudget
 
 MINUTE_NS = 60_000_000_000
 AT_30_S = 28_000_000 * MINUTE_NS + 30_000_000_000
@@ -18,7 +19,7 @@ def clock(kit):
 
 @pytest.fixture
 def budget(kit, clock):
-    made = MemoryBudget(clock, kit.ListObserver())
+    made = LimitBudget(clock, kit.ListObserver())
     made.set_limit("b", 100, 60_000)
     return made
 
@@ -97,7 +98,7 @@ async def test_one_call_heavier_than_the_limit_does_not_hang(budget, clock):
 
 
 async def test_an_unknown_bucket_is_unlimited_until_it_is_stated_or_penalised(kit, clock):
-    budget = MemoryBudget(clock, kit.ListObserver())
+    budget = LimitBudget(clock, kit.ListObserver())
     budget.believe("x", 10**6)
     await budget.acquire("x", 10**6, "backfill")
     assert budget.used("x") == 0
@@ -114,3 +115,29 @@ async def test_a_day_of_backfill_uses_nine_tenths_and_never_more(budget, clock):
         window_used[clock.ns // MINUTE_NS] = window_used.get(clock.ns // MINUTE_NS, 0) + 5
     assert max(window_used.values()) == 90
     assert spent >= 60 * 90
+
+
+def test_a_limit_lowered_without_a_word_is_learned_from_the_refusal_and_tried_again_later():
+    limits = Limits()
+    limits.state("b", 1_000, 60_000)
+    limits.spend("b", 500, 1_000)
+    limits.refused("b", 5_000, 1_000)  # at half of what was stated
+    assert limits.wait_ms("b", 1, "live", 2_000) == 4_000
+    limits.spend("b", 440, 61_000)
+    assert limits.wait_ms("b", 11, "backfill", 61_000) > 0, "450 is the share of 500"
+    assert limits.wait_ms("b", 10, "backfill", 61_000) == 0
+    later_ms = 61_000 + 600_000
+    limits.spend("b", 1, later_ms)
+    assert limits.buckets["b"].limit == 600
+    limits.state("b", 1_000, 60_000)
+    assert limits.buckets["b"].limit == 600, "the same word again teaches nothing"
+    limits.state("b", 800, 60_000)
+    assert limits.buckets["b"].limit == 800
+
+
+def test_a_refusal_of_something_else_teaches_nothing_about_the_limit():
+    limits = Limits()
+    limits.state("b", 1_000, 60_000)
+    limits.spend("b", 3, 1_000)
+    limits.refused("b", 5_000, 1_000)
+    assert limits.buckets["b"].limit == 1_000

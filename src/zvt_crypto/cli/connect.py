@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zvt_crypto.cli.settings import Settings
@@ -52,8 +53,9 @@ async def open_connector(
     settings: Settings, exchange: str, *, observer: Observer | None = None, instruments: Instruments | None = None
 ) -> AsyncIterator[ExchangeConnector]:
     """A connector over real sockets. Raises UnknownExchange, and Unsupported for one that this build has no room for."""
+    from zvt_crypto.stores.files.limits import FileLimits
     from zvt_crypto.venues import VENUES
-    from zvt_crypto.venues.budget import MemoryBudget
+    from zvt_crypto.venues.budget import LimitBudget
     from zvt_crypto.venues.clock import SystemClock
     from zvt_crypto.venues.http import NetTransport
 
@@ -62,13 +64,21 @@ async def open_connector(
         raise Unsupported(f"exchange {name!r} is known, but not in this build; it has {', '.join(VENUES)}")
     clock, watcher, transport = SystemClock(), observer or Silent(), NetTransport()
     make: Callable[..., ExchangeConnector] = VENUES[name]
-    budget = MemoryBudget(clock, watcher)
+    limits = FileLimits(_limits_file(settings, name))
+    budget = LimitBudget(clock, watcher, limits)
     connector = make(transport, clock, budget, watcher, instruments=instruments or Instruments(), **KEYWORDS[name](settings))
     try:
         yield connector
     finally:
         await connector.close()
         await transport.close()
+        limits.close()
+
+
+def _limits_file(settings: Settings, exchange: str) -> Path:
+    """The machine's table for the real exchange. An emulator counts for itself, and so do those who talk to it."""
+    chosen = getattr(settings, exchange, None)
+    return settings.data_dir / "limits.json" if getattr(chosen, "rest", None) else settings.limits_file
 
 
 def _binance_keywords(settings: Settings) -> dict[str, Any]:

@@ -196,6 +196,18 @@ def emulator(
 
 
 @app.command()
+def venues(
+    exchange: Annotated[str | None, typer.Argument(help="One of them, with notes. [default: all, side by side]")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What each exchange can do: natively, derived by us, or not at all."""
+    from zvt_crypto.cli.commands.venues import run_venues
+
+    _end(run_venues(exchange, markdown=markdown, as_json=as_json))
+
+
+@app.command()
 def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Leave the exchanges out.")] = False,
     as_json: Json = False,

@@ -79,6 +79,12 @@ class Ingest(Section, frozen=True):
     spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
 
 
+class Limits(Section, frozen=True):
+    """The venues' rate limits, shared by all processes that name the same file; None: one in the user's cache folder."""
+
+    file: Path | None = None
+
+
 class Log(Section, frozen=True):
     """The log: one JSON object a line, UTC, to stderr or a file."""
 
@@ -100,12 +106,18 @@ class Settings(Section, frozen=True):
     ws: Ws = Ws()
     binance: Binance = Binance()
     ingest: Ingest = Ingest()
+    limits: Limits = Limits()
     log: Log = Log()
 
     @property
     def postgres_dir(self) -> Path:
         """The embedded server's folder."""
         return self.database.dir or self.data_dir / "database"
+
+    @property
+    def limits_file(self) -> Path:
+        """Where this machine counts what it has spent at the venues."""
+        return self.limits.file or Path(platformdirs.user_cache_dir("zvt-crypto")) / "limits.json"
 
     @property
     def spool_dir(self) -> Path:

@@ -15,7 +15,7 @@ from zvt_crypto.emulator.market import MarketWorld, Symbol
 from zvt_crypto.emulator.memory import MemoryTransport
 from zvt_crypto.venues import VENUES
 from zvt_crypto.venues.binance import BinanceHosts
-from zvt_crypto.venues.budget import MemoryBudget
+from zvt_crypto.venues.budget import LimitBudget
 
 SYMBOLS = (
     Symbol("spot", "BTC", "USDT", "60000", "0.01", "0.00001", 1500),
@@ -53,7 +53,7 @@ class BinanceDesk:
         self.faults = self.dialect.faults
         self.transport = MemoryTransport(self.dialect, self.clock, latency_ms=5)
         self.notes = Notes()
-        self.budget = MemoryBudget(self.clock, self.notes)
+        self.budget = LimitBudget(self.clock, self.notes)
         make: Any = VENUES["binance"]
         hosts = BinanceHosts.local("http://emulator", "ws://emulator")
         self.connector = make(self.transport, self.clock, self.budget, self.notes, instruments=Instruments(), hosts=hosts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conformance.venues.provers import PROVERS, refuses
 
+from conformance.venues.provers import PROVERS, refuses
 from zvt_crypto.venues import CAPABILITIES, VENUES
 from zvt_crypto.venues.capability import FEATURES, claims, native
 
@@ -24,7 +24,7 @@ def test_what_is_derived_or_missing_says_why():
 
 
 def test_a_claim_of_no_feature_is_a_mistake():
-    with pytest.raises(AssertionError, match="klines.2h"):
+    with pytest.raises(AssertionError, match=r"klines\.2h"):
         claims(native(), klines__2h=native())
 
 
