@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -110,6 +111,38 @@ def test_a_taken_port_is_said_and_has_its_exit_code(tmp_path: Path) -> None:
             _, err = process.communicate(timeout=60)
     assert process.returncode == 5
     assert f"port {port} on 127.0.0.1 is taken" in err
+
+
+def on_a_terminal(*arguments: str, until: str, **env: str) -> str:
+    """All that a person sees who presses Ctrl-C when `until` is shown."""
+    ours, theirs = pty.openpty()
+    env = clean_env(COLUMNS="200", LINES="60", TERM="xterm", **env)
+    with subprocess.Popen([ZVT_CRYPTO, *arguments], stdout=theirs, stderr=theirs, env=env, start_new_session=True) as process:
+        os.close(theirs)
+        seen, asked = "", False
+        try:
+            while chunk := os.read(ours, 65_536):
+                seen += chunk.decode(errors="replace")
+                if not asked and until in seen:
+                    asked = True
+                    process.send_signal(signal.SIGINT)
+        except OSError:  # Linux says so when the other side is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0, seen
+    return seen
+
+
+def test_the_last_page_shows_the_market_and_then_what_was_stored(tmp_path: Path) -> None:
+    with emulated("market") as place:
+        env = {"ZVT_CRYPTO__BINANCE__REST": place["rest_url"], "ZVT_CRYPTO__BINANCE__WS": place["ws_url"]}
+        arguments = ("up", "--data-dir", str(tmp_path), "--api-port", "0", "--ws-port", "0", "-s", "BTCUSDT")
+        seen = on_a_terminal(*arguments, until=" live", **env)
+    page, _, rest = seen.rpartition("recorded into")[2].partition("stopping …")
+    assert "BTC/USDT" in page
+    assert "resync" not in page.replace("book resyncs", "")
+    assert "stopped" not in page
+    assert re.search(r"stopped: [\d,]+ rows stored", rest)
 
 
 def test_an_unknown_symbol_ends_up_with_its_name(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def node() -> SimpleNamespace:
     for event in events:
         live.apply(event)
         pulse.take(event)
-    recorder = SimpleNamespace(rows=1234, backlog=5, dropped=6, is_down=False)
+    recorder = SimpleNamespace(rows=1234, backlog=5, dropped=6, down_since_ns=None)
     return SimpleNamespace(
         pulse=pulse,
         live=live,
@@ -149,6 +149,22 @@ async def test_a_book_that_is_not_valid_is_not_shown() -> None:
     assert "59999" not in text
 
 
+async def test_a_database_that_is_down_is_told_on_the_page_and_in_the_line() -> None:
+    shown = node()
+    assert "down" not in drawn(view._page(shown, "", None)) + view.line(shown, None)
+    shown.recorder.down_since_ns = 1_700_000_000_000 * MS  # 22:13:20 UTC
+    for said in (drawn(view._page(shown, "", None)), view.line(shown, None)):
+        assert "database down since 22:13:20 UTC, 5 rows waiting" in said
+
+
+def test_the_last_line_tells_what_is_left() -> None:
+    shown = node()
+    shown.settings = SimpleNamespace(spool_dir="the/spool")
+    assert view.last_line(shown) == "stopped: 1,234 rows stored, 5 kept in the/spool for the next start, 6 dropped, 0 gaps (0 open)"
+    shown.recorder.backlog = shown.recorder.dropped = 0
+    assert view.last_line(shown) == "stopped: 1,234 rows stored, 0 gaps (0 open)"
+
+
 async def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(view, "LINE_EVERY_S", 0.01)
     buffer = io.StringIO()
@@ -166,7 +182,9 @@ async def test_on_a_terminal_there_is_a_live_page() -> None:
     await asyncio.sleep(0.4)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    assert "a title" in buffer.getvalue()
+    last = buffer.getvalue().rpartition("a title")[2]
+    assert "60000.5" in last
+    assert "stopping …" in last
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from services.memory_store import MemoryStore
 from services.service_parts import BTC, START, Notes, Spool, kline, trade
 from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.market import Funding, Gap, MarkPrice, Ticker
-from zvt_crypto.domain.time import NS_PER_MINUTE
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.feed import MemoryFeed
@@ -114,11 +114,14 @@ def test_a_store_that_is_away_is_waited_for_and_what_overflows_is_spooled(tmp_pa
                 room.publish(trade(number))
                 await asyncio.sleep(0.1)
             assert len(spool) > 100
+            since_ns = room.recorder.down_since_ns
+            assert since_ns is not None
+            assert 25 <= (room.clock.now_ns() - since_ns) / NS_PER_S <= 30  # since the first batch, not since the last try
             assert room.store.ticks == {}
             room.store.is_down = False
             await room.recorder.drained()
             assert room.ids() == list(range(300))
-            assert (len(spool), room.recorder.dropped) == (0, 0)
+            assert (len(spool), room.recorder.dropped, room.recorder.is_down) == (0, 0, False)
         spool.close()
 
     virtual.run(go())

@@ -22,16 +22,19 @@ SHOWN_INSTRUMENTS = 12
 
 
 async def watch(node: Node, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
-    """Show until cancelled. `ends_at`: loop time of the end, or None."""
+    """Show until cancelled; the last page stays. `ends_at`: loop time of the end, or None."""
     if not live or not console.is_terminal:
         await _lines(node, console, ends_at)
         return
     from rich.live import Live
 
-    with Live(_page(node, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND, screen=False, transient=True) as view:
-        while True:
-            await asyncio.sleep(1 / FRAMES_A_SECOND)
-            view.update(_page(node, title, ends_at()))
+    with Live(_page(node, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND) as view:
+        try:
+            while True:
+                await asyncio.sleep(1 / FRAMES_A_SECOND)
+                view.update(_page(node, title, ends_at()))
+        finally:
+            view.update(_page(node, title, None, "stopping …"))
 
 
 async def _lines(node: Node, console: Console, ends_at: Callable[[], float | None]) -> None:
@@ -39,6 +42,14 @@ async def _lines(node: Node, console: Console, ends_at: Callable[[], float | Non
         node.pulse.rate()
         await asyncio.sleep(LINE_EVERY_S)
         console.print(line(node, _left(ends_at())), highlight=False, markup=False, soft_wrap=True)
+
+
+def last_line(node: Node) -> str:
+    """What a run leaves, once nothing is under way any more."""
+    recorder = node.recorder
+    waiting = f", {recorder.backlog:,} kept in {node.settings.spool_dir} for the next start" if recorder.backlog else ""
+    dropped = f", {recorder.dropped:,} dropped" if recorder.dropped else ""
+    return f"stopped: {recorder.rows:,} rows stored{waiting}{dropped}, {node.pulse.gaps_seen} gaps ({len(node.pulse.gaps_open)} open)"
 
 
 def line(node: Node, left_s: float | None) -> str:
@@ -52,11 +63,11 @@ def line(node: Node, left_s: float | None) -> str:
     end = f"  {left_s:.0f} s left" if left_s is not None else ""
     return (
         f"{pulse.rate():>6,.0f} events/s  lag p50 {_ms(pulse.lag_ms(0.5))} p99 {_ms(pulse.lag_ms(0.99))}  "
-        f"{node.recorder.rows:,} rows  {pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
+        f"{node.recorder.rows:,} rows  {_down(node, '  ')}{pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
     )
 
 
-def _page(node: Node, title: str, end: float | None) -> Group:
+def _page(node: Node, title: str, end: float | None, foot: str = "Ctrl-C ends") -> Group:
     from rich.console import Group
     from rich.text import Text
 
@@ -65,11 +76,13 @@ def _page(node: Node, title: str, end: float | None) -> Group:
     if left is not None:
         head.append(f"   {left:.0f} s left", style="dim")
     parts: list[RenderableType] = [head, Text(), _market_table(node), Text(), _counts(node)]
+    if down := _down(node):
+        parts.append(Text(down, style="bold red"))
     if node.pulse.closed:
         parts += [Text(), _closed_table(node)]
     if node.api_url:
         parts += [Text(), _addresses(node)]
-    return Group(*parts, Text("Ctrl-C ends", style="dim"))
+    return Group(*parts, Text(foot, style="dim"))
 
 
 def _market_table(node: Node) -> Table:
@@ -118,6 +131,14 @@ def _counts(node: Node) -> RenderableType:
         f"{recorder.rows:,} rows stored, {recorder.backlog:,} waiting{dropped}   {pulse.klines_closed} klines closed   {gaps}   "
         f"{pulse.resyncs} book resyncs\n{streams or 'connecting …'}"
     )
+
+
+def _down(node: Node, end: str = "") -> str:
+    """What a database that takes nothing means now; empty where all is well."""
+    since_ns = node.recorder.down_since_ns
+    if since_ns is None:
+        return ""
+    return f"database down since {to_rfc3339(since_ns)[11:19]} UTC, {node.recorder.backlog:,} rows waiting{end}"
 
 
 def _closed_table(node: Node) -> Table:

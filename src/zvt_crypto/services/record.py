@@ -47,7 +47,7 @@ class Recorder:
         self.rows = 0  # given to the store and acknowledged by it
         self.wrong = 0  # refused by the store's constraints
         self.dropped = 0  # lost because queue and spool were full
-        self.is_down = False  # whether the store did not take the last batch
+        self.down_since_ns: int | None = None  # since when the store takes no batch
         self._feed = feed
         self._store = store
         self._clock = clock
@@ -60,6 +60,11 @@ class Recorder:
         self._idle: asyncio.Event = asyncio.Event()
         self._stopping = False
         self._reader = feed.subscribe("record", bound=self._options.bound, when_full="spill", kinds=RECORDED, spill=self._spill)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the store did not take the last batch."""
+        return self.down_since_ns is not None
 
     @property
     def backlog(self) -> int:
@@ -206,10 +211,10 @@ class Recorder:
     def _tell_down(self, reason: str) -> None:
         self._observer.gauge("record_backlog", self.backlog)
         if not self.is_down:
-            self.is_down = True
+            self.down_since_ns = self._clock.now_ns()
             self._observer.note("error", "store_down", reason=reason, backlog=self.backlog)
 
     def _tell_up(self) -> None:
         if self.is_down:
-            self.is_down = False
+            self.down_since_ns = None
             self._observer.note("info", "store_back", backlog=self.backlog)

@@ -33,7 +33,7 @@ def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
         with open_log(settings, quiet=show) as observer:
             place = "a PostgreSQL of yours" if settings.database.url else settings.postgres_dir
             title = f"zvt-crypto: {settings.ingest.exchange}, recorded into {place}"
-            await live_session(settings, observer, console, title, seconds=seconds, show=show)
+            await live_session(settings, observer, console, title, seconds=seconds, show=show, after_end=_say_end(console))
         return exits.OK
 
     return run(go)
@@ -81,15 +81,24 @@ async def live_session(
                 await asyncio.gather(*beside, return_exceptions=True)
             if before_end is not None and not asked.is_set():
                 await before_end(node)
+            await _ended(viewer)  # its last page is of the market, not of our stopping
 
         viewer = asyncio.create_task(watch(node, console, title, live=show, ends_at=lambda: end))
         try:
             await node.run(until())
         finally:
-            viewer.cancel()
-            await asyncio.gather(viewer, return_exceptions=True)
+            await _ended(viewer)
         if after_end is not None:
             await after_end(node)
+
+
+def _say_end(console: Console) -> Callable[[Node], Awaitable[None]]:
+    async def say(node: Node) -> None:
+        from zvt_crypto.cli.view import last_line
+
+        console.print(last_line(node), markup=False, soft_wrap=True)
+
+    return say
 
 
 @contextlib.contextmanager
@@ -118,6 +127,11 @@ def _stream(path: Path | None) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         yield file
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _first(*waits: Awaitable[object]) -> None:
