@@ -1,0 +1,12 @@
+"""Which exchanges the emulator speaks like: one literal table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from zvt_crypto.emulator.binance.dialect import BinanceDialect
+from zvt_crypto.emulator.dialect import Dialect
+from zvt_crypto.emulator.model import World
+
+DIALECTS: Mapping[str, Callable[[World], Dialect]] = MappingProxyType({"binance": BinanceDialect})
