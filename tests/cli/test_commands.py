@@ -173,6 +173,7 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
         (["emulator", "replay"], 2, "which capture"),
         (["emulator", "market", "file.gz"], 2, "'file.gz'"),
         (["emulator", "market", "-s", "DOGEBTC"], 2, "'DOGEBTC'"),
+        (["emulator", "-e", "mtgox"], 2, "'mtgox'"),
         (["emulator", "market", "--rate", "1e9"], 2, "1000000000"),
         (["show-config", "--config", "/nowhere.toml"], 2, "/nowhere.toml"),
         (["fly"], 2, "fly"),

@@ -91,7 +91,7 @@ def demo(
 
 @app.command()
 def up(
-    exchange: Exchange = None,
+    exchange: Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")] = None,
     symbols: Symbols = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="End by itself after so long.")] = None,
     api_port: ApiPort = None,
@@ -100,13 +100,13 @@ def up(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Record an exchange live and serve it."""
+    """Record one or more exchanges live and serve them."""
     from zvt_crypto.cli.commands.up import run_up
 
     settings = _settings(
         config,
         data_dir,
-        {"api.port": api_port, "ws.port": ws_port, "ingest.exchange": exchange, "ingest.symbols": _names(symbols)},
+        {"api.port": api_port, "ws.port": ws_port, "ingest.exchanges": _names(exchange), "ingest.symbols": _names(symbols)},
     )
     _end(run_up(settings, seconds=seconds, view=view))
 
@@ -144,7 +144,7 @@ def backfill(
     """Fetch history into the database; resumable: what is stored is not fetched again."""
     from zvt_crypto.cli.commands.backfill import run_backfill
 
-    settings = _settings(config, data_dir, {"ingest.exchange": exchange, "ingest.symbols": _names(symbols)})
+    settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange), "ingest.symbols": _names(symbols)})
     _end(run_backfill(settings, interval=interval, start=start, end=end, what=what, as_json=as_json))
 
 
@@ -174,6 +174,7 @@ def kdata(
 def emulator(
     mode: Annotated[Emulation, typer.Argument(help="market: a seeded synthetic one; replay: a capture.")] = Emulation.market,
     files: Annotated[list[Path] | None, typer.Argument(help="Captures to replay.")] = None,
+    exchange: Exchange = None,
     host: str = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
     ws_port: Annotated[int, typer.Option(min=0, max=65535)] = 9001,
@@ -184,12 +185,12 @@ def emulator(
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
-    """An exchange on this machine that speaks Binance's own REST and WebSocket protocol."""
+    """An exchange on this machine that speaks the exchange's own REST and WebSocket protocol; Binance's unless told otherwise."""
     from zvt_crypto.cli.commands.emulator import run_emulator
 
     _end(
         run_emulator(
-            mode.value, files or [], host=host, rest_port=rest_port, ws_port=ws_port,
+            mode.value, files or [], exchange=exchange, host=host, rest_port=rest_port, ws_port=ws_port,
             symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, with_parent=with_parent,
         )
     )  # fmt: skip
@@ -364,7 +365,7 @@ def pairs_sync(exchange: Exchange = None, as_json: Json = False, config: Config 
     """Read all instruments from the exchange, and their assets with the shipped names and caps."""
     from zvt_crypto.cli.commands.entities import run_sync
 
-    _end(run_sync(_settings(config, data_dir, {"ingest.exchange": exchange}), as_json=as_json))
+    _end(run_sync(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), as_json=as_json))
 
 
 @assets.command("list")
@@ -414,7 +415,7 @@ def assets_import(file: Path, exchange: Exchange = None, config: Config = None, 
     """Names and caps from a CSV of the shipped table's columns: symbol, full_name, max_supply, source, as_of."""
     from zvt_crypto.cli.commands.entities import run_import_assets
 
-    _end(run_import_assets(_settings(config, data_dir, {"ingest.exchange": exchange}), file))
+    _end(run_import_assets(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), file))
 
 
 def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, object]) -> Any:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,16 @@ from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.domain.errors import BadInput, shown
 
 if TYPE_CHECKING:
+    from zvt_crypto.emulator.dialect import Dialect
     from zvt_crypto.emulator.market import Symbol
+    from zvt_crypto.emulator.model import World
 
 
 def run_emulator(
     mode: str,
     files: list[Path],
     *,
+    exchange: str | None = None,
     host: str,
     rest_port: int,
     ws_port: int,
@@ -37,9 +40,18 @@ def run_emulator(
     """Serve. The first line on stdout is a JSON object that says where."""
     if mode == "market" and files:
         raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
+    speaks = _dialect(exchange or "binance")
     world = _market(symbols, seed, rate) if mode == "market" else _replay(files, speed, position)
-    run(lambda: _serve(world, host, rest_port, ws_port, with_parent))
+    run(lambda: _serve(speaks(world), host, rest_port, ws_port, with_parent))
     return exits.OK
+
+
+def _dialect(exchange: str) -> Callable[[World], Dialect]:
+    from zvt_crypto.emulator.dialects import DIALECTS
+
+    if exchange not in DIALECTS:
+        raise BadInput(f"the emulator does not speak like {shown(exchange)}; it speaks like {', '.join(DIALECTS)}")
+    return DIALECTS[exchange]
 
 
 def _market(symbols: tuple[str, ...] | None, seed: int, rate: float) -> Any:
@@ -75,15 +87,14 @@ def _replay(files: Sequence[Path], speed: float, position: Path | None) -> Any:
     return ReplayWorld(read_capture(list(files)), speed=speed or None, state_path=position)
 
 
-async def _serve(world: Any, host: str, rest_port: int, ws_port: int, with_parent: bool) -> None:
-    from zvt_crypto.emulator.binance.dialect import BinanceDialect
+async def _serve(dialect: Dialect, host: str, rest_port: int, ws_port: int, with_parent: bool) -> None:
     from zvt_crypto.emulator.server import EmulatorServer
 
-    server = EmulatorServer(BinanceDialect(world))
+    server = EmulatorServer(dialect)
     async with stop_signals() as asked:
         rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
         try:
-            print(msgspec.json.encode({"rest_url": rest_url, "ws_url": ws_url, **_told(world)}).decode(), flush=True)
+            print(msgspec.json.encode({"rest_url": rest_url, "ws_url": ws_url, **_told(dialect.world)}).decode(), flush=True)
             waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(asked.wait())]
             if with_parent:
                 waits.append(asyncio.ensure_future(_parent_gone()))
