@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from zvt_crypto.domain.errors import BadConfig, StoreFull, StoreUnavailable
-from zvt_crypto.stores.postgres import install
+from zvt_crypto.stores.postgres import install, sockets
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
 FAST = {"fsync": "off"}
@@ -75,16 +76,25 @@ def end(process: subprocess.Popen[str], how: int | None = None) -> None:
     process.communicate(timeout=20)
 
 
-def gone(pid: int) -> bool:
-    """Whether the process ends within 10 s."""
+def within_10_s(claim: Callable[[], bool]) -> bool:
     until = time.monotonic() + 10
-    while time.monotonic() < until:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
+    while not claim():
+        if time.monotonic() > until:
+            return False
         time.sleep(0.01)
-    return False
+    return True
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends within 10 s; one that its parent has not yet asked about has ended."""
+
+    def is_gone() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+
+    return within_10_s(is_gone)
 
 
 async def test_starts_answers_and_stops(server):
@@ -222,7 +232,68 @@ def test_a_path_too_long_for_a_socket_gets_a_short_one(tmp_path):
         assert server.is_alive()
         assert not socket_dir.is_relative_to(folder)
         assert socket_dir.stat().st_mode & 0o077 == 0
-    socket_dir.rmdir()
+    assert not socket_dir.exists()
+
+
+def long_folder(tmp_path: Path, name: str) -> Path:
+    return tmp_path / (name * 100) / "database"
+
+
+@pytest.fixture
+def own_temp(tmp_path, monkeypatch) -> Path:
+    """A temporary folder of this test alone, for this process and those that it starts."""
+    (tmp_path / "t").mkdir(mode=0o755)
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "t"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    return tmp_path / "t"
+
+
+def test_a_killed_owner_leaves_no_socket_folder(tmp_path, own_temp):
+    owner, pid = user(long_folder(tmp_path, "a"))
+    assert len(list(own_temp.iterdir())) == 1
+    end(owner, signal.SIGKILL)
+    assert gone(pid)
+    assert within_10_s(lambda: not list(own_temp.iterdir()))
+
+
+def test_the_next_start_removes_what_a_kill_of_everything_left_and_nothing_else(tmp_path, own_temp):
+    """Server and guard die at the same moment, as in a container that is killed; another database runs on."""
+    other, _ = user(long_folder(tmp_path, "b"))
+    in_use = set(own_temp.iterdir())
+    owner, pid = user(long_folder(tmp_path, "a"))
+    guard_pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    for each in (guard_pid, pid):
+        os.kill(each, signal.SIGSTOP)
+    for each in (guard_pid, pid, owner.pid):
+        os.kill(each, signal.SIGKILL)
+    end(owner)
+    assert gone(pid)
+    (left,) = set(own_temp.iterdir()) - in_use
+    assert list(left.iterdir())
+
+    theirs = own_temp / left.name.replace(left.name[-16:], "not-of-ours")
+    theirs.mkdir()
+    with EmbeddedServer(long_folder(tmp_path, "c"), settings=FAST) as server:
+        mine = Path(server.url.partition("host=")[2])
+        assert set(own_temp.iterdir()) == {*in_use, mine, theirs}
+        assert server.is_alive()
+    assert set(own_temp.iterdir()) == {*in_use, theirs}
+    end(other)
+
+
+def test_a_folder_that_vanishes_while_its_lock_is_awaited_is_made_anew(tmp_path):
+    account = install.account_for(tmp_path / "none")
+    folder = tmp_path / "run"
+    first = sockets.claim(folder, account)
+    waiting = threading.Thread(target=lambda: os.close(sockets.claim(folder, account)))
+    waiting.start()
+    time.sleep(0.1)  # it waits; were it not there yet, it would find nothing and make it: the claim is the same
+    folder.rmdir()
+    os.close(first)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert folder.is_dir()
 
 
 def test_a_large_log_is_cut_when_the_server_starts(server):

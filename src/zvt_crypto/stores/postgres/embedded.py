@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import pwd
 import shutil
@@ -17,7 +16,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,11 +27,10 @@ import platformdirs
 from zvt_crypto.domain.errors import BadConfig, StoreFull, StoreUnavailable, shown
 from zvt_crypto.stores.postgres import guard
 from zvt_crypto.stores.postgres.install import MAJOR, Account, account_for, programs, require_reachable
+from zvt_crypto.stores.postgres.sockets import SOCKET, claim, socket_dir, sweep
 
 DATABASE = "zvt_crypto"
 _USER = "postgres"
-_SOCKET = ".s.PGSQL.5432"
-_SOCKET_PATH_BYTES = 100  # the kernel allows 107
 # The shortest question that the protocol has: SSL? A server answers N; a socket whose server just died accepts, but does not answer.
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 _LOG_BYTES = 1_000_000
@@ -109,7 +106,7 @@ class EmbeddedServer:
         with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
             probe.settimeout(1.0)
             try:
-                probe.connect(str(self._socket_dir / _SOCKET))
+                probe.connect(str(self._socket_dir / SOCKET))
                 probe.sendall(_SSL_REQUEST)
                 return probe.recv(1) == b"N"
             except OSError:
@@ -169,13 +166,22 @@ class EmbeddedServer:
             self._initialise(account, binaries)
         self._check_version()
         (self.pgdata / "postmaster.pid").unlink(missing_ok=True)  # stale: no process of the server lives
-        self._prepare_socket_dir(account)
         self._trim_log()
+        sweep(account)
+        held = claim(self._socket_dir, account)
+        try:
+            self._run_guarded(account, binaries, held)
+        finally:
+            os.close(held)
+
+    def _run_guarded(self, account: Account, binaries: Path, held: int) -> None:
         flags = [f"--{name}={value}" for name, value in {**self._settings, "unix_socket_directories": str(self._socket_dir)}.items()]
-        paths = [str(self.data_dir / name) for name in ("users.lock", "server.lock", "server.log")]
+        paths = [*(str(self.data_dir / name) for name in ("users.lock", "server.lock", "server.log")), str(self._socket_dir), str(held)]
         command = [str(binaries / "postgres"), "-D", str(self.pgdata), *flags]
         guarded = [sys.executable, "-I", "-S", guard.__file__, *paths, str(account.uid), str(account.gid), *command]
-        subprocess.run(guarded, start_new_session=True, check=False, cwd="/", stdin=subprocess.DEVNULL)  # noqa: S603
+        subprocess.run(  # noqa: S603
+            guarded, start_new_session=True, check=False, cwd="/", stdin=subprocess.DEVNULL, pass_fds=(held,)
+        )
         if not self._joined():
             raise self._failure("start", self._log_tail())
 
@@ -204,23 +210,9 @@ class EmbeddedServer:
         if done.returncode:
             raise self._failure(Path(command[0]).name, (done.stderr or done.stdout).strip()[-500:])
 
-    def _prepare_socket_dir(self, account: Account) -> None:
-        folder = self._socket_dir
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid not in (os.geteuid(), account.uid):
-            raise BadConfig(f"socket folder {folder} belongs to another user")
-        folder.chmod(0o700)
-        os.chown(folder, account.uid, account.gid)
-        for left in folder.glob(f"{_SOCKET}*"):
-            left.unlink()
-
     @property
     def _socket_dir(self) -> Path:
-        inside = self.data_dir / "run"
-        if len(os.fsencode(inside / _SOCKET)) <= _SOCKET_PATH_BYTES:
-            return inside
-        digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"zvt-crypto-{os.geteuid()}-{digest}"
+        return socket_dir(self.data_dir)
 
     def _check_version(self) -> None:
         made_by = (self.pgdata / "PG_VERSION").read_text().strip()
