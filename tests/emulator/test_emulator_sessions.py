@@ -261,3 +261,9 @@ def test_status_counts_what_there_is(desk: Desk) -> None:
     status = json.loads(desk.http("/emulator/status")[2])
     assert (status["mode"], status["done"], status["sessions"], status["streams"]) == ("market", False, 1, 2)
     assert status["now_ns"] == desk.now_ns
+
+
+def test_a_speed_that_binance_does_not_have_is_accepted_and_silent(desk: Desk) -> None:
+    session = desk.open("/stream?streams=btcusdt@ticker@100ms/btcusdt@kline_1m@1000ms/btcusdt@trade@100ms")
+    desk.wait(60)
+    assert desk.read(session) == []

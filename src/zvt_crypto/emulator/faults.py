@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from zvt_crypto.domain.time import NS_PER_S
 
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr><center>nginx</center></body></html>"
-_BODIES: dict[int, bytes] = {
-    429: b'{"code":-1003,"msg":"Too many requests; please use the websocket for live updates."}',
-    418: b'{"code":-1003,"msg":"Way too much request weight used; IP banned."}',
-    451: b'{"code":0,"msg":"Service unavailable from a restricted location according to \'b. Eligibility\'."}',
-    503: b'{"code":-1008,"msg":"Request throttled by system-level protection."}',
-}
+
+
+class Phrase(NamedTuple):
+    """What an exchange says with an HTTP status of trouble."""
+
+    body: bytes
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class HttpAnswer(NamedTuple):
@@ -23,16 +25,28 @@ class HttpAnswer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+class _Ordered(NamedTuple):
+    """An answer that somebody asked for; without a body, the exchange's own."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
     prefix: str
 
 
 class Faults:
-    """The faults in force. Times are the carrier's `now_ns`; nothing here looks at a clock."""
+    """The faults in force. Times are the carrier's `now_ns`; nothing here looks at a clock.
+
+    `phrases` is set by the dialect: status → what its exchange says with it; an HTML page for every other status.
+    """
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.phrases: Mapping[int, Phrase] = MappingProxyType({})
         self._drops: list[tuple[Callable[[bytes], bool], int | None]] = []
-        self._answers: deque[HttpAnswer] = deque()
+        self._answers: deque[_Ordered] = deque()
         self._refused_for_s: float | None = None
         self._refused_until_ns = 0
         self._cut_asked = False
@@ -65,14 +79,9 @@ class Faults:
     ) -> None:
         """Answer the next `times` requests and handshakes whose path begins with `path` like this.
 
-        Bodies default to what Binance sends; to an HTML page where it sends one.
+        Bodies default to what the exchange sends; to an HTML page where it sends one.
         """
-        text = body if body is not None else _BODIES.get(status, _PAGE % (status, status))
-        given = dict(headers or {})
-        if status in (418, 429):
-            given.setdefault("Retry-After", "1")
-        given.setdefault("Content-Type", "application/json" if text.startswith(b"{") else "text/html")
-        self._answers.extend([HttpAnswer(status, given, text, path)] * times)
+        self._answers.extend([_Ordered(status, dict(headers or {}), body, path)] * times)
 
     # ── Asked by a dialect ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -81,8 +90,14 @@ class Faults:
         for index, one in enumerate(self._answers):
             if path.startswith(one.prefix):
                 del self._answers[index]
-                return one
+                return self._said(one)
         return None
+
+    def _said(self, one: _Ordered) -> HttpAnswer:
+        phrase = self.phrases.get(one.status, Phrase(_PAGE % (one.status, one.status)))
+        body = phrase.body if one.body is None else one.body
+        kind = "application/json" if body.startswith(b"{") else "text/html"
+        return HttpAnswer(one.status, {"Content-Type": kind, **phrase.headers, **one.headers}, body)
 
     def refuses(self, now_ns: int) -> bool:
         """Whether a new connection is refused now."""

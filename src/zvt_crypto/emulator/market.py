@@ -250,14 +250,15 @@ class MarketWorld:
         name, _, speed = rest.partition("@")
         if name in ("trade", "aggTrade", "bookTicker") and not speed:
             return lane, name, 0, "", 0
-        if name.startswith("kline_") and name[6:] in INTERVALS and not speed:
-            beat_ms = 250 if market == "usdm" else 1000 if name == "kline_1s" else 2000
-            return lane, "kline", beat_ms * NS_PER_MS, name[6:], 0
+        if name.startswith("kline_") and name[6:] in INTERVALS and not (speed and name == "kline_1s"):
+            beat_ms = _beat_ms(speed, 1000 if name == "kline_1s" else 250 if market == "usdm" else 2000)
+            return (lane, "kline", beat_ms * NS_PER_MS, name[6:], 0) if beat_ms else None
         if name.startswith("depth") and name[5:] in ("", *_PARTIAL_LEVELS):
             beat_ms = _beat_ms(speed, 1000 if market == "spot" else 250)
             return (lane, "partial" if name[5:] else "depth", beat_ms * NS_PER_MS, "", int(name[5:] or 0)) if beat_ms else None
-        if name in ("ticker", "miniTicker") and not speed:
-            return lane, "ticker", (2000 if market == "usdm" and name == "ticker" else 1000) * NS_PER_MS, "", 0
+        if name in ("ticker", "miniTicker"):
+            beat_ms = _beat_ms(speed, 2000 if market == "usdm" and name == "ticker" else 1000)
+            return (lane, "ticker", beat_ms * NS_PER_MS, "", 0) if beat_ms else None
         if name == "markPrice" and market == "usdm" and speed in ("", "1s"):
             return lane, "mark", (1000 if speed else 3000) * NS_PER_MS, "", 0
         return None

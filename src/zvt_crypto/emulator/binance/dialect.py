@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from zvt_crypto.emulator.binance import wire
-from zvt_crypto.emulator.binance.limits import LIMIT, WeightMeter
+from zvt_crypto.emulator.binance.limits import LIMIT, PHRASES, WeightMeter
 from zvt_crypto.emulator.binance.rest import ENDPOINTS, Fault, Query, route
 from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Control, Opening, Session, is_sent, opening_of, read_control, result
 from zvt_crypto.emulator.capture import data_of
@@ -28,6 +28,7 @@ class BinanceDialect:
     def __init__(self, world: World, faults: Faults | None = None, *, weights: Mapping[Market, int] | None = None) -> None:
         self.world = world
         self.faults = faults or Faults()
+        self.faults.phrases = PHRASES
         self.meters: dict[Market, WeightMeter] = {market: WeightMeter(limit) for market, limit in (LIMIT | dict(weights or {})).items()}
         self.requests = 0
         self._lobby = Lobby(world, self.faults)

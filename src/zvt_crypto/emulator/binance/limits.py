@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS, NS_PER_S
+from zvt_crypto.emulator.faults import Phrase
 from zvt_crypto.emulator.model import Market
 
 LIMIT: dict[Market, int] = {"spot": 6000, "usdm": 2400}
@@ -24,6 +27,15 @@ RATE_LIMITS: dict[Market, str] = {
         '{"rateLimitType":"ORDERS","interval":"SECOND","intervalNum":10,"limit":300}]'
     ),
 }
+
+PHRASES = MappingProxyType(
+    {
+        429: Phrase(b'{"code":-1003,"msg":"Too many requests; please use the websocket for live updates."}', {"Retry-After": "1"}),
+        418: Phrase(b'{"code":-1003,"msg":"Way too much request weight used; IP banned."}', {"Retry-After": "1"}),
+        451: Phrase(b'{"code":0,"msg":"Service unavailable from a restricted location according to \'b. Eligibility\'."}'),
+        503: Phrase(b'{"code":-1008,"msg":"Request throttled by system-level protection."}'),
+    }
+)
 
 Refusal = tuple[int, dict[str, str], bytes]
 

@@ -102,7 +102,7 @@ def is_sent(market: Market, stream: str) -> bool:
     name, _, speed = rest.partition("@")
     if name in ("trade", "kline_1s"):
         return market == "spot" and not speed
-    return speed in _SPEEDS[market] if name.startswith("depth") else True
+    return speed in _SPEEDS[market] if name.startswith("depth") else not speed or name == "markPrice"
 
 
 def opening_of(path: str, query: str, host: str = "") -> Opening | None:
