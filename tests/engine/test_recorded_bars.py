@@ -238,7 +238,7 @@ def test_recorded_trade_ids_are_contiguous_so_that_both_judgements_make_the_same
                 t = json.loads(line.partition(b" ")[2])["data"]
                 assert t.get("X", "MARKET") == "MARKET"
                 trades.append(Trade(INSTRUMENT, "trade", str(t["t"]), float(t["p"]), float(t["q"]), "buy", t["T"] * NS_PER_MS))
-    made = klines_from_trades(trades, contiguous=True)
-    assert made == klines_from_trades(trades, contiguous=False)
+    made = klines_from_trades(trades, continuity="dense")
+    assert made == klines_from_trades(trades, continuity="increasing")
     assert [kline.final for kline in made] == [False] + [True] * (len(made) - 2) + [False]
     assert sum(kline.trades or 0 for kline in made) == len(trades)

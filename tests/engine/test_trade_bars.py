@@ -115,7 +115,7 @@ def test_trades_given_again_change_nothing() -> None:
 
 
 def test_a_stream_that_leaves_ids_out_is_unbroken_until_told() -> None:
-    bars = TradeBars("x", contiguous=False)
+    bars = TradeBars("x", continuity="increasing")
     assert [b[6] for b in fed(bars, trade(1, -5), trade(5, 5), trade(9, 65))] == [False, True]
     bars.on_gap()
     assert fed(bars, trade(12, 70), trade(13, 125), trade(20, 185)) == [
@@ -124,11 +124,17 @@ def test_a_stream_that_leaves_ids_out_is_unbroken_until_told() -> None:
     ]
 
 
-def test_ids_that_are_no_numbers_need_a_stream_that_is_not_contiguous() -> None:
-    bars = TradeBars("x", contiguous=False)
+def test_ids_that_are_no_numbers_need_a_stream_that_is_opaque() -> None:
+    bars = TradeBars("x", continuity="opaque")
     assert [b[6] for b in fed(bars, trade("7b0c-a", -5), trade("11aa-b", 5), trade("0f-c", 65))] == [False, True]
-    with pytest.raises(AssertionError, match="7b0c-a"):
-        TradeBars("x").on_trade(trade("7b0c-a", 1))
+    for continuity in ("dense", "increasing"):
+        with pytest.raises(AssertionError, match=f"7b0c-a.*{continuity}"):
+            TradeBars("x", continuity=continuity).on_trade(trade("7b0c-a", 1))
+
+
+def test_numbers_without_an_order_are_no_repeats_of_one_another() -> None:
+    bars = TradeBars("x", continuity="opaque")
+    assert [b[5:] for b in fed(bars, trade(9, -5), trade(3, 5), trade(7, 6), trade(1, 65))] == [(1.0, False), (2.0, True)]
 
 
 def test_a_gap_that_lies_behind_what_was_given_is_ignored() -> None:

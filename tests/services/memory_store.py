@@ -107,7 +107,7 @@ class MemoryStore:
 
     def _trades(self, instrument: str, stream: str | None) -> list[Trade]:
         rows = [t for t in self.ticks.values() if t.instrument == instrument and stream in (None, t.stream)]
-        return sorted(rows, key=lambda t: (t.event_ns, int(t.trade_id)))
+        return sorted(rows, key=lambda t: (t.event_ns, len(t.trade_id), t.trade_id))
 
     # both: told apart by what they are asked for
 

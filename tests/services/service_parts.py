@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from uuid import NAMESPACE_OID, uuid5
 
+import msgspec
+
+from zvt_crypto.domain.errors import Unsupported
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, Instruments
-from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade
+from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade, TradeContinuity
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval, next_ns, parse_interval, parse_time
 
 BTC = "cryptopair_binance_btcusdt"
@@ -32,6 +36,12 @@ def trade(number: int, at_ns: int | None = None, instrument: str = BTC, stream: 
     return Trade(
         instrument, stream, str(number), 100.0 + number % 7, 0.5, "buy", START + number * 1_000_000_000 if at_ns is None else at_ns
     )  # type: ignore[arg-type]
+
+
+def unordered(number: int, at_ns: int | None = None) -> Trade:
+    """As `trade`, its id a UUID."""
+    made = trade(number, at_ns)
+    return msgspec.structs.replace(made, trade_id=str(uuid5(NAMESPACE_OID, made.trade_id)))
 
 
 def kline(minute: int, *, final: bool = True, close: float = 1.5, source: str = "venue", interval: Interval = Interval.MIN_1) -> Kline:
@@ -85,7 +95,17 @@ class ListConnector:
 
     exchange = "binance"
 
-    def __init__(self, *, now_ns: int, klines: list[Kline] | None = None, trades: list[Trade] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        now_ns: int,
+        klines: list[Kline] | None = None,
+        trades: list[Trade] | None = None,
+        continuity: TradeContinuity = "dense",
+        newest: int | None = None,
+    ) -> None:
+        self.continuity: TradeContinuity = continuity
+        self.newest = newest  # how many trades the venue still gives; None: all
         self.instruments = Instruments([PAIR_OF, PERP_OF])
         self.now_ns = now_ns
         self.klines = klines or []
@@ -113,13 +133,17 @@ class ListConnector:
 
     async def fetch_trades(self, symbol, since=None, *, until=None, stream=None, from_id=None, to_id=None, limit=None):  # type: ignore[no-untyped-def]
         self._called("trades", since, from_id, to_id)
+        if self.continuity == "opaque" and (from_id, to_id) != (None, None):
+            raise Unsupported(f"trade ids of {symbol} have no order")
         rows = [
             t
-            for t in self.trades
+            for t in self.trades[-self.newest if self.newest else None :]
             if t.instrument == symbol and (since is None or t.event_ns >= since) and (until is None or t.event_ns < until)
         ]
         rows = [t for t in rows if (from_id is None or int(t.trade_id) >= from_id) and (to_id is None or int(t.trade_id) <= to_id)]
-        return rows[:limit]
+        if limit is None or since is not None or from_id is not None:
+            return rows[:limit]
+        return rows[max(0, len(rows) - limit) :]
 
     async def fetch_funding(self, symbol, since=None, until=None):  # type: ignore[no-untyped-def]
         self._called("funding", since, until)
@@ -131,6 +155,9 @@ class ListConnector:
 
     def trade_stream(self, symbol: str) -> str:
         return "agg" if symbol == PERP else "trade"
+
+    def trade_continuity(self, symbol: str, stream: str | None = None) -> TradeContinuity:
+        return self.continuity
 
 
 def closes_at(kline_of: Kline) -> int:

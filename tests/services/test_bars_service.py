@@ -18,11 +18,12 @@ BEFORE = trade(0, START - 1_000_000_000)  # shows that the run reaches back beyo
 
 
 class Bench:
-    def __init__(self, store: MemoryStore | None = None, **options) -> None:
+    def __init__(self, store: MemoryStore | None = None, continuity="dense", **options) -> None:
         self.store = store or MemoryStore()
         self.feed, self.notes = MemoryFeed(), Notes()
         self.heard = self.feed.subscribe("test", bound=100_000, when_full="fail", kinds=(Kline,))
-        self.service = BarService([ListConnector(now_ns=START)], self.feed, self.store, VirtualClock(), self.notes, BarOptions(**options))
+        desk = ListConnector(now_ns=START, continuity=continuity)
+        self.service = BarService([desk], self.feed, self.store, VirtualClock(), self.notes, BarOptions(**options))
 
     @asynccontextmanager
     async def running(self):
@@ -148,14 +149,13 @@ def test_a_hole_leaves_its_minutes_without_a_final_kline():
 
 def test_a_hole_in_ids_that_jump_is_known_from_the_gap_alone():
     async def go():
-        jumping = frozenset({("pair", "trade")})
-        async with Bench(intervals=(), jumping_ids=jumping).running() as bench:
+        async with Bench(intervals=(), continuity="increasing").running() as bench:
             for number in range(0, 400, 3):
                 if number == 150:
                     bench.feed.publish(Gap(BTC, "trade", 0, 0, None, None, "x", None))
                 bench.feed.publish(trade(number))
             # 00:01 is whole without trades 60, 61, ...; the gap lies between 147 and 150, in 00:02
-            assert minutes(await bench.klines(final=True)) == [1, 3, 4, 5]
+            assert minutes(await bench.klines(final=True, settle_s=6)) == [1, 3, 4, 5]
 
     virtual.run(go())
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zvt_crypto.domain.market import Trade
-from zvt_crypto.services.continuity import TradeContinuity
+from zvt_crypto.services.continuity import DenseTrades
 
 BTC = "cryptopair_binance_btcusdt"
 
@@ -19,11 +19,11 @@ def ids(trades: list[Trade]) -> list[int]:
     return [int(t.trade_id) for t in trades]
 
 
-def run(**named: object) -> TradeContinuity:
-    return TradeContinuity(BTC, "trade", **named)  # type: ignore[arg-type]
+def run(**named: object) -> DenseTrades:
+    return DenseTrades(BTC, "trade", **named)  # type: ignore[arg-type]
 
 
-def feed(continuity: TradeContinuity, *numbers: int) -> list[int]:
+def feed(continuity: DenseTrades, *numbers: int) -> list[int]:
     return ids([t for n in numbers for t in continuity.on_live(trade(n))])
 
 
@@ -124,49 +124,6 @@ def test_held_trades_are_bounded_and_those_let_go_are_asked_for_again():
     assert continuity.held == 2
     assert ids(continuity.on_fetched([trade(2), trade(3)])[0]) == [2, 3, 4, 5]
     assert continuity.wanted == (6, 7)
-
-
-def test_jumps_are_no_holes_where_ids_jump():
-    continuity = run(contiguous=False)
-    assert feed(continuity, 1, 5, 9) == [1, 5, 9]
-    assert not continuity.is_broken
-
-
-def test_where_ids_jump_a_late_trade_is_told_from_a_repeated_one():
-    continuity = run(contiguous=False)
-    assert feed(continuity, 1, 9, 5, 5, 9) == [1, 9, 5]
-    assert continuity.repeated == 2
-
-
-def test_where_ids_jump_everything_waits_after_a_lost_connection_until_caught_up():
-    continuity = run(contiguous=False)
-    feed(continuity, 1, 5)
-    continuity.suspect()
-    assert feed(continuity, 20) == []
-    assert continuity.wanted == (6, None)
-    assert ids(continuity.on_fetched([trade(9), trade(20)])[0]) == [9, 20]
-    assert continuity.caught_up() == []
-    assert feed(continuity, 31) == [31]
-
-
-def test_where_ids_jump_giving_up_lets_everything_go():
-    continuity = run(contiguous=False)
-    feed(continuity, 1)
-    continuity.suspect()
-    feed(continuity, 20, 25)
-    assert ids(continuity.give_up_all()) == [20, 25]
-
-
-def test_where_ids_jump_what_had_no_room_is_asked_for_again():
-    continuity = run(contiguous=False, most_held=1)
-    feed(continuity, 1)
-    continuity.suspect()
-    feed(continuity, 20, 25)
-    assert continuity.caught_up() == []
-    assert continuity.wanted == (2, None)
-    assert ids(continuity.on_fetched([trade(20), trade(25)])[0]) == [20, 25]
-    assert continuity.caught_up() == []
-    assert not continuity.is_broken
 
 
 def test_everything_waits_for_a_start_that_is_looked_for():

@@ -14,7 +14,7 @@ from zvt_crypto.domain.market import Funding, Gap, Kline, Trade
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
-from zvt_crypto.services.continuity import TradeContinuity
+from zvt_crypto.services.continuity import DenseTrades
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.funding import FundingPoll
 from zvt_crypto.services.klineflow import KlineFlow
@@ -25,7 +25,7 @@ OPTIONS = IngestOptions(page_rows=10, patience_s=20.0)
 
 
 class Flow:
-    def __init__(self, venue: ListConnector, continuity: TradeContinuity | None = None, *, start_ns=None, done_ns=None) -> None:
+    def __init__(self, venue: ListConnector, continuity: DenseTrades | None = None, *, start_ns=None, done_ns=None) -> None:
         self.out: list = []
         self.notes = Notes()
         parts = (self.out.append, VirtualClock(), self.notes, OPTIONS, random.Random(1))
@@ -63,8 +63,8 @@ def venue(*numbers: int) -> ListConnector:
     return ListConnector(now_ns=START, trades=[trade(n) for n in numbers])
 
 
-def contiguous(**named) -> TradeContinuity:
-    return TradeContinuity(BTC, "trade", **named)
+def contiguous(**named) -> DenseTrades:
+    return DenseTrades(BTC, "trade", **named)
 
 
 def test_a_hole_longer_than_a_page_is_filled_page_by_page():
@@ -133,30 +133,14 @@ def test_a_suspicion_that_cannot_be_checked_is_no_gap():
     virtual.run(go())
 
 
-def test_where_ids_jump_a_new_connection_fetches_from_the_last_id_on():
+def test_what_the_venue_lacks_of_a_hole_stays_open_beside_what_it_gave():
     async def go():
-        async with Flow(venue(0, 3, 7, 11, 20), contiguous(contiguous=False)).running() as flow:
-            flow.live(0, 3)
-            flow.flow.on_connected()
-            flow.live(20)
-            await asyncio.sleep(2)
-            flow.live(25)
-            assert flow.ids() == [0, 3, 7, 11, 20, 25]
-
-    virtual.run(go())
-
-
-def test_where_ids_jump_and_nobody_answers_the_gap_has_no_ids():
-    async def go():
-        desk = venue()
-        desk.fails = [Refused("needs a key")]
-        async with Flow(desk, contiguous(contiguous=False)).running() as flow:
-            flow.live(0, 3)
-            flow.flow.on_connected()
-            flow.live(20)
-            await asyncio.sleep(2)
-            assert flow.ids() == [0, 3, 20]
-            assert flow.gaps() == [(None, None, None)]
+        desk = venue(0, 3, 4, 9)
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0, 5)
+            await asyncio.sleep(5)
+            assert flow.ids() == [0, 3, 4, 5]
+            assert flow.gaps() == [(1, 2, None), (3, 4, "rest")]
 
     virtual.run(go())
 

@@ -165,7 +165,7 @@ def test_when_queue_and_spool_are_full_the_hole_is_told():
             lost = [n for n in range(200) if n not in kept]
             assert room.recorder.dropped == len(lost) > 0
             assert (hole.first_id, hole.last_id, hole.filled_from) == (lost[0], lost[-1], None)
-            assert (hole.start_ns, hole.end_ns) == (trade(lost[0]).event_ns, trade(lost[-1]).event_ns)
+            assert (hole.start_ns, hole.end_ns) == (trade(lost[0]).event_ns, trade(lost[-1]).event_ns + 1)
             assert room.notes.counts["record_dropped"] == len(lost)
 
     virtual.run(go())

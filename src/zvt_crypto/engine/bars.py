@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zvt_crypto.domain.market import Kline, Trade, TradeStream
+from zvt_crypto.domain.market import Kline, Trade, TradeContinuity, TradeStream
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, Interval
 from zvt_crypto.engine.roll import ROLL_BASE, Roll, roll_up
 
@@ -27,9 +27,9 @@ class TradeBars:
     a time at or before it) and a later trade of the run lies at or past its close. Minutes without trades inside the run are flat
     and final: the close before, volume 0, trades 0.
 
-    contiguous: ids rise by exactly one, so that a jump is a hole (Binance spot `trade`; `agg` on both markets). False for streams
-    that leave ids out (USD-M `trade` omits insurance fund and ADL trades) or whose ids are no numbers: there only `on_gap` breaks
-    the run, and whoever watches the connection must call it.
+    continuity: what ids show. dense: they rise by exactly one, so that a jump is a hole, and a trade that was given is known by its id.
+    increasing: they may leave some out, so that only `on_gap` breaks the run, and whoever watches the connection must call it.
+    opaque: as increasing, and nothing is known by its id: each trade must be given once, in the order of the venue, or of time.
     A hole leaves the minutes it touches non-final, from that of the last trade before it to that of the first after it, and makes
     nothing in between. Should it be filled later, `klines_from_trades` over the stored trades gives those minutes anew.
     `trades` of a kline is None for `agg`, where one row stands for many trades, but 0 for a flat minute.
@@ -40,13 +40,13 @@ class TradeBars:
         instrument: str,
         stream: TradeStream = "trade",
         *,
-        contiguous: bool = True,
+        continuity: TradeContinuity = "dense",
         complete_from_ns: int | None = None,
         decimals: int = DECIMALS,
     ) -> None:
         self.instrument = instrument
         self.stream = stream
-        self.contiguous = contiguous
+        self.continuity: TradeContinuity = continuity
         self.misplaced = 0  # trades that came, in id order, more than a kline behind the newest: they are in no kline
         self._complete_from_ns = complete_from_ns
         self._scale = 10**decimals
@@ -93,15 +93,16 @@ class TradeBars:
     def on_gap(self, first_id: int | None = None, last_id: int | None = None) -> None:
         """Trades after the last one given are missing, and nobody will deliver them in their place.
 
-        With ids: ignored when they lie behind what was given already. Contiguous streams show their holes by themselves.
+        With ids: ignored when they lie behind what was given already. Dense streams show their holes by themselves.
         """
         if last_id is None or last_id > self._last_id:
             self._broken = True
 
     def _follow(self, trade: Trade) -> bool:
         """Whether the trade is news; and note where the run that it belongs to begins."""
-        number = int(trade.trade_id) if trade.trade_id.isdecimal() else -1
-        assert number >= 0 or not self.contiguous, f"trade id {trade.trade_id!r} of a contiguous stream is no number"
+        is_opaque = self.continuity == "opaque"
+        assert is_opaque or trade.trade_id.isdecimal(), f"trade id {trade.trade_id!r} of a stream that is {self.continuity} is no number"
+        number = -1 if is_opaque else int(trade.trade_id)
         if 0 <= number <= self._last_id:
             return False
         if self._last is None:
@@ -115,7 +116,7 @@ class TradeBars:
 
     def _is_hole(self, trade: Trade, number: int) -> bool:
         assert self._last is not None
-        jumped = self.contiguous and number != self._last_id + 1
+        jumped = self.continuity == "dense" and number != self._last_id + 1
         return jumped or self._broken or trade.event_ns - self._last.event_ns > MAX_SILENCE_NS
 
     def _close(self, bar: _Bar, until_ns: int, trade: Trade) -> list[Kline]:
@@ -157,14 +158,14 @@ class TradeBars:
 
 
 def klines_from_trades(
-    trades: Iterable[Trade], *, contiguous: bool = True, complete_from_ns: int | None = None, decimals: int = DECIMALS
+    trades: Iterable[Trade], *, continuity: TradeContinuity = "dense", complete_from_ns: int | None = None, decimals: int = DECIMALS
 ) -> list[Kline]:
     """All minutes of trades of one instrument and stream, in id order; the last one is forming. Empty for no trades."""
     made: list[Kline] = []
     bars: TradeBars | None = None
     for trade in trades:
         if bars is None:
-            bars = TradeBars(trade.instrument, trade.stream, contiguous=contiguous, complete_from_ns=complete_from_ns, decimals=decimals)
+            bars = TradeBars(trade.instrument, trade.stream, continuity=continuity, complete_from_ns=complete_from_ns, decimals=decimals)
         made += bars.on_trade(trade)
     forming = bars.forming if bars is not None else None
     return made if forming is None else [*made, forming]

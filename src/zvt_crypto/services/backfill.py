@@ -14,11 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from zvt_crypto.domain.errors import BadInput, VenueError
-from zvt_crypto.domain.instrument import Instrument, kind_of
+from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import MAX_NS, NS_PER_DAY, NS_PER_MINUTE, Interval, count_opens, floor_ns, next_ns, parse_interval, parse_time
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Store
-from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.patience import patiently
 from zvt_crypto.services.tradeflow import REST
 from zvt_crypto.services.traderun import TradeRun
@@ -119,19 +118,23 @@ class Backfill:
 
     async def trades(self, symbol: str, since: object, until: object = None, progress: Progress = _silent) -> BackfillReport:
         """Trades with times in [since, until) of the stream that is followed live. Progress counts milliseconds of the range."""
-        instrument = self._resolve(symbol)
-        name, stream = instrument.id, self._connector.trade_stream(instrument.id)
+        name = self._resolve(symbol).id
         start_ns = parse_time(since)
         end_ns = parse_time(until) if until is not None else await self._venue_time()
-        first: list[Trade] = await self._ask(
-            lambda: self._connector.fetch_trades(name, since=start_ns, until=end_ns, stream=stream, limit=1)
-        )
+        return await self._trades(name, self._connector.trade_stream(name), start_ns, end_ns, progress)
+
+    async def _trades(self, name: str, stream: TradeStream, start_ns: int, end_ns: int, progress: Progress) -> BackfillReport:
         run = self._run(name, stream, start_ns, end_ns)
-        if first:
-            contiguous = (kind_of(instrument), stream) not in IngestOptions().jumping_ids
-            await (run.fill if contiguous else run.fetch_all)(int(first[0].trade_id), progress)
+        if self._connector.trade_continuity(name, stream) == "dense":
+            first: list[Trade] = await self._ask(
+                lambda: self._connector.fetch_trades(name, since=start_ns, until=end_ns, stream=stream, limit=1)
+            )
+            if first:
+                await run.fill(int(first[0].trade_id), progress)
+        else:
+            await run.fetch_span(progress)
         progress(run.total_ms, run.total_ms, run.rows)
-        return BackfillReport(name, stream, run.rows, [(a, b) for a, b, _, _ in run.absent])
+        return BackfillReport(name, stream, run.rows, run.absent)
 
     # ── facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -188,14 +191,30 @@ class Backfill:
             lengths = [i for i in Interval if gap.reason.startswith(f"{i}:")] or list(Interval)
             reports = [await self.klines(gap.instrument, i, gap.start_ns, gap.end_ns) for i in lengths if _spans(i, gap)]
             return all(report.is_complete for report in reports)
-        if gap.channel in ("trade", "agg") and gap.first_id is not None and gap.last_id is not None:
-            stream: TradeStream = "agg" if gap.channel == "agg" else "trade"
-            run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns)
-            await run.fetch_ids(gap.first_id, gap.last_id)
-            return not run.absent
-        if gap.channel in ("trade", "agg") and gap.end_ns > gap.start_ns:
-            return (await self.trades(gap.instrument, gap.start_ns, gap.end_ns)).is_complete
+        if gap.channel == "trade" or gap.channel == "agg":
+            return await self._heal_trades(gap, gap.channel)
         return False
+
+    async def _heal_trades(self, gap: Gap, stream: TradeStream) -> bool:
+        run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns)
+        first_id = gap.first_id if self._connector.trade_continuity(gap.instrument, stream) == "dense" else None
+        if first_id is not None and gap.last_id is not None:
+            await run.fetch_ids(first_id, gap.last_id)
+        elif gap.end_ns <= gap.start_ns:
+            return False
+        elif first_id is not None:
+            await run.fill(first_id, _silent)
+        else:
+            return await self._heal_span(gap, stream)
+        return not run.absent
+
+    async def _heal_span(self, gap: Gap, stream: TradeStream) -> bool:
+        """A gap of trades without ids: what the venue has of it is stored, and the gap becomes what it has not."""
+        report = await self._trades(gap.instrument, stream, gap.start_ns, gap.end_ns, _silent)
+        if report.absent and report.absent[-1][1] < gap.end_ns:
+            rest = msgspec.structs.replace(gap, end_ns=report.absent[-1][1])
+            await self._store.facts.save_gaps([rest], self._clock.now_ns())
+        return report.is_complete
 
     # ── shared ────────────────────────────────────────────────────────────────────────────────────────────────────────
 

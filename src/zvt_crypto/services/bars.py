@@ -14,13 +14,11 @@ from itertools import count
 import msgspec
 
 from zvt_crypto.domain.errors import Overflow, StoreUnavailable
-from zvt_crypto.domain.instrument import Kind, kind_of
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
-from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, floor_ns, next_ns
-from zvt_crypto.engine.bars import TradeBars
-from zvt_crypto.engine.roll import ROLL_BASE, Roll, roll_up
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, next_ns
+from zvt_crypto.engine.roll import ROLL_BASE, roll_up
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Reader, Store
-from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.rebuild import InstrumentBars, Rebuild
 
 _HEARD: tuple[type, ...] = (Trade, Gap, Kline)
 _MINUTE = Interval.MIN_1
@@ -28,7 +26,6 @@ _ASK_AGAIN_S = 0.5
 _MEND_S = 3.0  # the recorder has stored a minute by then; each further look waits twice as long as the one before
 _MEND_TRIES = 8  # the last one after 13 minutes: what a backfill mends later is its own to roll
 _TORN_MOST = 10_000
-_RECORDER_TRIES = 10  # the recorder may be some batches behind what we are given
 
 
 class BarOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,52 +38,6 @@ class BarOptions(msgspec.Struct, frozen=True, kw_only=True):
     rebuild_ns: int = NS_PER_DAY
     read_rows: int = 50_000
     intervals: tuple[Interval, ...] = tuple(ROLL_BASE)
-    jumping_ids: frozenset[tuple[Kind, TradeStream]] = IngestOptions().jumping_ids
-
-
-class InstrumentBars:
-    """The bars of one instrument: pure, fed by `on_trade`."""
-
-    def __init__(self, instrument: str, stream: TradeStream, *, contiguous: bool, intervals: Iterable[Interval]) -> None:
-        self.since_ns = 0  # minutes before are known already: of them, the state holds a part at most
-        self.trades = TradeBars(instrument, stream, contiguous=contiguous)
-        self.rolls = {length: Roll(instrument, length, base=ROLL_BASE[length]) for length in intervals}
-
-    def on_trade(self, trade: Trade) -> list[Kline]:
-        """All klines that this trade closes, shorter ones first."""
-        made: list[Kline] = []
-        for minute in self.trades.on_trade(trade):
-            if minute.open_ns >= self.since_ns:
-                made += [minute, *self.on_kline(minute)]
-        return made
-
-    def on_kline(self, kline: Kline) -> list[Kline]:
-        """The longer klines that a closed one closes."""
-        made: list[Kline] = []
-        for roll in self.rolls.values():
-            if roll.base == kline.interval:
-                for longer in roll.on_kline(kline):
-                    made.append(longer)
-                    made += self.on_kline(longer)
-        return made
-
-    def forming(self) -> list[Kline]:
-        """Everything that forms now and holds what came since its open: a part of a day is nobody's day."""
-        minute = self.trades.forming
-        if minute is None:
-            return []
-        made = {_MINUTE: minute}
-        whole = {_MINUTE} if self.trades.forms_whole else set()
-        for length, roll in self.rolls.items():
-            base = made.get(roll.base)
-            if base is not None:
-                roll.on_kline(base)
-            longer = roll.forming
-            if longer is not None:
-                made[length] = longer
-                if roll.base in whole and roll.forms_whole:
-                    whole.add(length)
-        return [made[length] for length in made if length in whole]
 
 
 class BarService:
@@ -109,9 +60,11 @@ class BarService:
         self._options = options or BarOptions()
         self._bars: dict[str, InstrumentBars] = {}
         self._streams: dict[str, TradeStream] = {}
+        self._gaps: dict[str, Gap] = {}  # the newest before the first trade of an instrument
         self._dirty: dict[str, None] = {}
         self._torn: dict[tuple[str, Interval, int], int] = {}  # longer klines to be made from the store, and how often that was tried
         self._venue_ns: dict[tuple[str, Interval], int] = {}
+        self._rebuild = Rebuild(store, clock, self._publish_finals, self._options.rebuild_ns, self._options.read_rows)
         self._reader: Reader = self._listen()
 
     async def run(self) -> None:
@@ -156,9 +109,13 @@ class BarService:
         self._dirty[trade.instrument] = None
 
     def _on_gap(self, gap: Gap) -> None:
+        if gap.filled_from is not None or gap.channel != self._stream_of(gap.instrument):
+            return
         bars = self._bars.get(gap.instrument)
-        if bars is not None and gap.filled_from is None and gap.channel == bars.trades.stream:
+        if bars is not None:
             bars.trades.on_gap(gap.first_id, gap.last_id)
+        else:
+            self._gaps[gap.instrument] = gap
 
     def _publish_finals(self, klines: Iterable[Kline]) -> None:
         for kline in klines:
@@ -215,8 +172,6 @@ class BarService:
                 stream = self._streams[instrument] = connector.trade_stream(instrument)
         return stream
 
-    # ── from the store ────────────────────────────────────────────────────────────────────────────────────────────────
-
     async def _rebuilt_patiently(self, first: Trade) -> InstrumentBars:
         """Events wait meanwhile: a store that is away for long makes us begin again, no more."""
         while True:
@@ -227,58 +182,13 @@ class BarService:
                 await self._clock.sleep(_ASK_AGAIN_S)
 
     async def _rebuilt(self, first: Trade) -> InstrumentBars:
-        """The state as it was before `first`, from stored klines and trades. What closed but was not stored is published again."""
+        """The state as it was before `first`. What closed but was not stored is published again."""
         name = first.instrument
-        instrument = next(i for c in self._connectors if (i := c.instruments.get(name)) is not None)
-        contiguous = (kind_of(instrument), first.stream) not in self._options.jumping_ids
-        bars = InstrumentBars(name, first.stream, contiguous=contiguous, intervals=self._options.intervals)
-        resume_ns = await self._resume_ns(first)
-        bars.since_ns = resume_ns
-        await self._feed_klines(bars, resume_ns)
-        before = await self._store.trades.read(name, end_ns=resume_ns, limit=1, stream=first.stream)
-        for trade in before:
-            bars.trades.on_trade(trade)  # only to know that the run reaches back beyond the open
-        tries = 0
-        last_id = _by_id(before[0]) if before else None
-        while await self._feed_trades(bars, resume_ns, first, last_id) and tries < _RECORDER_TRIES:
-            tries += 1
-            await self._clock.sleep(_ASK_AGAIN_S)
+        connector = next(c for c in self._connectors if name in c.instruments)
+        continuity = connector.trade_continuity(name, first.stream)
+        bars = InstrumentBars(name, first.stream, continuity=continuity, intervals=self._options.intervals)
+        await self._rebuild.fill(bars, first)
+        gap = self._gaps.pop(name, None)
+        if gap is not None:
+            bars.trades.on_gap(gap.first_id, gap.last_id)
         return bars
-
-    async def _resume_ns(self, first: Trade) -> int:
-        """The open of the oldest minute that is not stored as final, within bounds."""
-        open_ns = floor_ns(_MINUTE, first.event_ns)
-        bounds = await self._store.klines.bounds(first.instrument, _MINUTE)
-        oldest_ns = open_ns - self._options.rebuild_ns
-        if bounds is not None:
-            return max(min(open_ns, next_ns(_MINUTE, bounds[1])), oldest_ns)
-        stored = await self._store.trades.read(first.instrument, oldest_ns, open_ns, limit=1, stream=first.stream)
-        return floor_ns(_MINUTE, stored[0].event_ns) if stored else open_ns
-
-    async def _feed_klines(self, bars: InstrumentBars, resume_ns: int) -> None:
-        """Finals since the longer spans opened: days for weeks and months, minutes of the day for the rest."""
-        day_ns = floor_ns(Interval.DAY_1, resume_ns - 1)
-        long_ns = min(floor_ns(Interval.WEEK_1, day_ns), floor_ns(Interval.MONTH_1, day_ns))
-        name = bars.trades.instrument
-        days = await self._store.klines.read(name, Interval.DAY_1, long_ns, day_ns) if long_ns < day_ns else []
-        minutes = await self._store.klines.read(name, _MINUTE, day_ns, resume_ns)
-        for kline in (*days, *minutes):
-            if kline.final:
-                self._publish_finals(bars.on_kline(kline))
-
-    async def _feed_trades(self, bars: InstrumentBars, start_ns: int, first: Trade, last_id: int | None) -> bool:
-        """Stored trades from `start_ns` up to `first`, page by page. Returns whether some seem not to be stored yet."""
-        rows = self._options.read_rows
-        while True:
-            page = await self._store.trades.read(first.instrument, start_ns, first.event_ns + 1, limit=rows, stream=first.stream)
-            for trade in sorted(page, key=_by_id):
-                if _by_id(trade) < _by_id(first):
-                    last_id = _by_id(trade)
-                    self._publish_finals(bars.on_trade(trade))
-            if len(page) < rows or page[-1].event_ns == start_ns:
-                return bars.trades.contiguous and last_id is not None and last_id + 1 < _by_id(first)
-            start_ns = page[-1].event_ns
-
-
-def _by_id(trade: Trade) -> int:
-    return int(trade.trade_id)

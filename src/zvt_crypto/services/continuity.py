@@ -1,4 +1,4 @@
-"""Is the run of trade ids unbroken? Pure: trades in, trades in order out, and what must be fetched.
+"""Is the run of trade ids unbroken, where ids rise by one (dense)? Pure: trades in, trades in order out, and what must be fetched.
 
 A venue's stream may repeat, skip (a reconnect) and reorder. What continues is let through at once; what comes beyond a hole is
 held until the hole is filled or declared lost. The memory for held trades is bounded: when it is full, newer ones are let go, since
@@ -7,23 +7,19 @@ they can be asked for by id again.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from zvt_crypto.domain.market import Gap, Trade, TradeStream
 
 MOST_HELD = 50_000
-MOST_RECENT = 1_000  # ids remembered where ids do not rise by one, to tell a late trade from a repeated one
 
 Range = tuple[int, int]
 
 
-class TradeContinuity:
-    """The trades of one instrument in one id space. Ids are integers that rise.
+class DenseTrades:
+    """The trades of one instrument in one id space, whose ids are integers that rise by one: a jump is a hole.
 
-    `contiguous`: they rise by one, so a jump is a hole. Where they do not (Binance USD-M `trade`) a jump shows nothing: only
-    `suspect`, called when the connection was lost, makes one ask. `last` is the last trade known (stored) already.
-    `waits_for_start`: hold everything until `start_at` says where the run begins.
+    `last` is the last trade known (stored) already. `waits_for_start`: hold everything until `start_at` says where the run begins.
     """
 
     def __init__(
@@ -32,13 +28,11 @@ class TradeContinuity:
         stream: TradeStream,
         *,
         last: Trade | None = None,
-        contiguous: bool = True,
         waits_for_start: bool = False,
         most_held: int = MOST_HELD,
     ) -> None:
         self.instrument = instrument
         self.stream: TradeStream = stream
-        self.contiguous = contiguous
         self.last = last  # the last one let through
         self.next_id: int | None = None if last is None else int(last.trade_id) + 1
         self.repeated = 0
@@ -47,8 +41,6 @@ class TradeContinuity:
         self._held: dict[int, Trade] = {}
         self._beyond = -1  # the highest id seen
         self._suspect = last is not None
-        self._let_go = False
-        self._recent: deque[int] = deque(maxlen=MOST_RECENT)
 
     @property
     def held(self) -> int:
@@ -65,8 +57,6 @@ class TradeContinuity:
         """What to ask for: (first id, last id), both inclusive, or (first id, None) for everything up to now; None: nothing."""
         if self.next_id is None or not self.is_broken:
             return None
-        if not self.contiguous:
-            return self.next_id, None
         ahead = min((n for n in self._held if n >= self.next_id), default=None)
         if ahead is not None:
             return self.next_id, ahead - 1
@@ -93,12 +83,11 @@ class TradeContinuity:
         if self.next_id is None:
             return [self._pass(number, trade)]
         if number < self.next_id:
-            return self._late(number, trade)
-        if self.contiguous and number == self.next_id:
+            self.repeated += 1
+            return []
+        if number == self.next_id:
             self._suspect = False  # it continues: nothing was missed
             return [self._pass(number, trade), *self._released()]
-        if not self.contiguous and not self._suspect:
-            return [self._pass(number, trade)]
         return self._hold(number, trade)
 
     def on_fetched(self, trades: Iterable[Trade]) -> tuple[list[Trade], list[Range]]:
@@ -111,7 +100,7 @@ class TradeContinuity:
             assert self.next_id is not None, "nothing was asked for"
             if number < self.next_id:
                 continue
-            if self.contiguous and number > self.next_id:
+            if number > self.next_id:
                 passed, absent = self._skip_to(number)
                 released += passed
                 lost += absent
@@ -121,26 +110,17 @@ class TradeContinuity:
 
     def caught_up(self) -> list[Trade]:
         """The venue has no more than what it answered. Gives what was held for that."""
-        if not self.contiguous and self._let_go:
-            self._held.clear()
-            self._let_go = False
-            return []  # still suspect: what was let go must be asked for
         self._suspect = False
         return self._released()
 
     def give_up(self, last: int) -> tuple[list[Trade], list[Range]]:
         """Ids up to `last` cannot be had. Gives what may go on now, and the ids that are lost."""
-        self._suspect = self._suspect and not self.contiguous
+        self._suspect = False
         released, lost = self._skip_to(last + 1)
         return [*released, *self._released()], lost
 
-    def give_up_all(self) -> list[Trade]:
-        """Nobody knows what was missed (ids that do not rise by one). Gives what was held."""
-        self._suspect = self._let_go = False
-        return self._released()
-
     def gap(self, ids: Range | None, before: Trade | None, after: Trade | None, reason: str, filled_from: str | None) -> Gap:
-        """The event that tells of a hole between the trades `before` and `after` it, where they are known."""
+        """The event that tells of missing ids, between the trades `before` and `after` them, where these are known."""
         start_ns = (before or after).event_ns if before or after else 0  # type: ignore[union-attr]
         end_ns = max(start_ns, after.event_ns if after is not None else start_ns)
         first, last = ids or (None, None)
@@ -150,17 +130,7 @@ class TradeContinuity:
         self.next_id = number + 1
         self.last = trade
         self._beyond = max(self._beyond, number)
-        if not self.contiguous:
-            self._recent.append(number)
         return trade
-
-    def _late(self, number: int, trade: Trade) -> list[Trade]:
-        """Known already, unless ids may jump and this one was overtaken by a later one."""
-        if self.contiguous or number in self._recent or not self._recent or number < self._recent[0]:
-            self.repeated += 1
-            return []
-        self._recent.append(number)
-        return [trade]
 
     def _hold(self, number: int, trade: Trade) -> list[Trade]:
         self._beyond = max(self._beyond, number)
@@ -168,16 +138,12 @@ class TradeContinuity:
             self.repeated += 1
         elif len(self._held) < self._most_held:
             self._held[number] = trade
-        else:
-            self._let_go = True
         return []
 
     def _released(self) -> list[Trade]:
         """What is held and continues now."""
         if not self._held or self.next_id is None:
             return []
-        if not self.contiguous:
-            return [] if self._suspect else self._skip_to(self._beyond + 1)[0]
         released: list[Trade] = []
         while self.next_id in self._held:
             self._suspect = False
@@ -194,11 +160,11 @@ class TradeContinuity:
             if held > self.next_id:
                 lost.append((self.next_id, held - 1))
             released.append(self._pass(held, self._held.pop(held)))
-        if number > self.next_id and self.contiguous:
+        if number > self.next_id:
             lost.append((self.next_id, number - 1))
             self.next_id = number
         self._forget_passed()
-        return released, lost if self.contiguous else []
+        return released, lost
 
     def _forget_passed(self) -> None:
         assert self.next_id is not None

@@ -48,7 +48,7 @@ def _gap_of(event: Event) -> Gap | None:
     match event:
         case Trade():
             number = int(event.trade_id) if event.trade_id.isdecimal() else None
-            return Gap(event.instrument, event.stream, event.event_ns, event.event_ns, number, number, REASON, None, event.event_ns)
+            return Gap(event.instrument, event.stream, event.event_ns, event.event_ns + 1, number, number, REASON, None, event.event_ns)
         case Kline(final=True):
             end_ns = next_ns(event.interval, event.open_ns)
             return Gap(event.instrument, "kline", event.open_ns, end_ns, None, None, REASON, None, event.event_ns)

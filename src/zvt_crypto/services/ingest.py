@@ -12,15 +12,17 @@ from typing import Protocol
 
 from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, VenueError
 from zvt_crypto.domain.events import MarketEvent, StreamStatus
-from zvt_crypto.domain.instrument import CryptoPair, kind_of
+from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_S, Interval, floor_ns, next_ns
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
 from zvt_crypto.services.backoff import Backoff
-from zvt_crypto.services.continuity import TradeContinuity
+from zvt_crypto.services.continuity import DenseTrades
 from zvt_crypto.services.funding import FundingPoll
 from zvt_crypto.services.klineflow import KlineFlow
+from zvt_crypto.services.looseflow import LooseTradeFlow
 from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.overlap import KNOWN_NS, LooseTrades
 from zvt_crypto.services.route import Route
 from zvt_crypto.services.tables import DescribeAssets, Tables, plain_assets
 from zvt_crypto.services.tradeflow import TradeFlow
@@ -64,7 +66,7 @@ class Ingest:
         self._options = options or IngestOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._tables = Tables(connector, store, clock, observer, describe)
-        self._trades: dict[tuple[str, TradeStream], TradeFlow] = {}
+        self._trades: dict[tuple[str, TradeStream], TradeFlow | LooseTradeFlow] = {}
         self._klines: dict[tuple[str, Interval], KlineFlow] = {}
         self._funding: dict[str, FundingPoll] = {}
 
@@ -162,21 +164,29 @@ class Ingest:
         ):
             self._funding[name] = FundingPoll(self.connector, name, self._feed, self._clock, self._observer, self._options.funding_poll_s)
 
-    async def _trade_flow(self, name: str, stream: TradeStream, venue_ns: int) -> TradeFlow:
+    async def _trade_flow(self, name: str, stream: TradeStream, venue_ns: int) -> TradeFlow | LooseTradeFlow:
         options = self._options
         last = await self._store.trades.last(name, stream)
         start_ns = options.trades_since_ns
         oldest_ns = venue_ns - int(options.max_catch_up_s * NS_PER_S)
+        is_dense = self.connector.trade_continuity(name, stream) == "dense"
         if last is not None and last.event_ns < oldest_ns:
             reason = f"not followed for more than {options.max_catch_up_s:.0f} s"
-            self._feed.publish(Gap(name, stream, last.event_ns, oldest_ns, int(last.trade_id) + 1, None, reason, None, venue_ns))
+            first_id = int(last.trade_id) + 1 if is_dense else None
+            self._feed.publish(Gap(name, stream, last.event_ns, oldest_ns, first_id, None, reason, None, venue_ns))
             last, start_ns = None, oldest_ns
         elif last is not None:
             start_ns = None
-        instrument = self.connector.instruments.get(name)
-        jumping = instrument is not None and (kind_of(instrument), stream) in options.jumping_ids
-        continuity = TradeContinuity(name, stream, last=last, contiguous=not jumping, waits_for_start=start_ns is not None)
-        return TradeFlow(self.connector, continuity, self._feed.publish, self._clock, self._observer, options, self._rng, start_ns)
+        shared = (self._feed.publish, self._clock, self._observer, options, self._rng)
+        if is_dense:
+            dense = DenseTrades(name, stream, last=last, waits_for_start=start_ns is not None)
+            return TradeFlow(self.connector, dense, *shared, start_ns)
+        return LooseTradeFlow(self.connector, await self._loose_trades(name, stream, last, start_ns), *shared)
+
+    async def _loose_trades(self, name: str, stream: TradeStream, last: Trade | None, start_ns: int | None) -> LooseTrades:
+        known = await self._store.trades.read(name, last.event_ns - KNOWN_NS, stream=stream) if last is not None else []
+        ordered = self.connector.trade_continuity(name, stream) == "increasing"
+        return LooseTrades(name, stream, ordered=ordered, last=last, known=known, start_ns=start_ns)
 
     async def _kline_flow(self, name: str, interval: Interval) -> KlineFlow:
         bounds = await self._store.klines.bounds(name, interval)

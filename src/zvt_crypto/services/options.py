@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from zvt_crypto.domain.instrument import Kind
-from zvt_crypto.domain.market import TradeStream
-
 
 class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds, unless the name says otherwise."""
@@ -14,7 +11,6 @@ class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
     # Trades
     trades_since_ns: int | None = None  # where nothing is stored yet, begin here instead of with the first live trade
     max_catch_up_s: float = 6 * 3600.0  # what is older than this (by the venue's clock) is backfill's work: flagged as a gap
-    jumping_ids: frozenset[tuple[Kind, TradeStream]] = frozenset({("perp", "trade"), ("future", "trade")})  # USD-M leaves ids out
     page_rows: int = 1_000  # Binance's most
     reorder_s: float = 0.1  # two frames that overtook one another are no gap
     empty_tries: int = 5  # a REST server that has not yet what its stream already showed is asked again this often

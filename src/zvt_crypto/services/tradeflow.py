@@ -1,4 +1,4 @@
-"""The live trades of one instrument, made whole: what the stream skipped is fetched, and only then do later trades go on."""
+"""The live trades of one instrument whose ids rise by one: what the stream skipped is fetched, and only then do later ones go on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import Trade
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
 from zvt_crypto.services.backoff import Backoff
-from zvt_crypto.services.continuity import Range, TradeContinuity
+from zvt_crypto.services.continuity import DenseTrades, Range
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.patience import patiently
 
@@ -27,7 +27,7 @@ class TradeFlow:
     def __init__(
         self,
         connector: ExchangeConnector,
-        continuity: TradeContinuity,
+        continuity: DenseTrades,
         publish: Callable[[Event], None],
         clock: Clock,
         observer: Observer,
@@ -89,7 +89,7 @@ class TradeFlow:
     async def _fill(self) -> None:
         """Ask for what is wanted until nothing is, or nobody has it."""
         continuity, options = self.continuity, self._options
-        first, before, fetched = continuity.next_id, self._published, _Fetched()
+        fetched = _Fetched()
         empty = Backoff(self._rng, first_s=0.25, most_s=2.0)
         while (wanted := continuity.wanted) is not None:
             try:
@@ -98,9 +98,10 @@ class TradeFlow:
                 self._give_up(wanted, str(error))
                 break
             fresh = [row for row in rows if int(row.trade_id) >= wanted[0]]
+            before = self._published
             released, lost = continuity.on_fetched(rows)
             self._emit(released, lost, "the venue does not have them")
-            fetched.add(fresh)
+            fetched.add(fresh, before)
             if wanted[1] is None:
                 if len(rows) < options.page_rows or not fresh:
                     self._emit(continuity.caught_up(), [], "")
@@ -109,10 +110,10 @@ class TradeFlow:
                     self._give_up(wanted, "the venue does not have them")
                     break
                 await self._clock.sleep(empty.next_s())
-        if fetched.last is not None and first is not None:
+        if fetched.first is not None and fetched.last is not None:
             self._observer.count("trades_filled", fetched.count, instrument=continuity.instrument)
-            ids = (first, int(fetched.last.trade_id))
-            self._publish(continuity.gap(ids, before, fetched.last, "not in the stream", REST))
+            ids = (int(fetched.first.trade_id), int(fetched.last.trade_id))
+            self._publish(continuity.gap(ids, fetched.before, fetched.last, "not in the stream", REST))
 
     async def _fetch(self, wanted: tuple[int, int | None]) -> list[Trade]:
         first, last = wanted
@@ -125,11 +126,7 @@ class TradeFlow:
         """Flag what cannot be had, and let live trades go on."""
         continuity = self.continuity
         first, last = wanted
-        if not continuity.contiguous:
-            released = continuity.give_up_all()
-            self._publish(continuity.gap(None, self._published, released[0] if released else None, reason, None))
-            self._emit(released, [], "")
-        elif last is not None:
+        if last is not None:
             released, lost = continuity.give_up(last)
             self._emit(released, lost, reason)
         else:  # only a suspicion: should ids be missing, the next trade shows it
@@ -152,13 +149,18 @@ class TradeFlow:
 
 
 class _Fetched:
-    """How many trades REST gave, and the last of them."""
+    """How many trades REST gave, the first and the last of them, and the one before the first."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.before: Trade | None = None
+        self.first: Trade | None = None
         self.last: Trade | None = None
 
-    def add(self, trades: list[Trade]) -> None:
-        if trades:
-            self.count += len(trades)
-            self.last = trades[-1]
+    def add(self, trades: list[Trade], before: Trade | None) -> None:
+        if not trades:
+            return
+        if self.first is None:
+            self.first, self.before = trades[0], before
+        self.count += len(trades)
+        self.last = trades[-1]
