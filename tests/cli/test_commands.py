@@ -170,6 +170,8 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
         (["assets", "show", "crypto_binance_nope"], 2, "crypto_binance_nope"),
         (["assets", "import", "/nowhere.csv"], 2, "/nowhere.csv"),
         (["replay", "/nowhere.gz"], 2, "'/nowhere.gz'"),
+        (["replay", "/tmp"], 2, "capture '/tmp' is a folder: name the files"),
+        (["emulator", "replay", "/tmp"], 2, "capture '/tmp' is a folder: name the files"),
         (["emulator", "replay"], 2, "which capture"),
         (["emulator", "market", "file.gz"], 2, "'file.gz'"),
         (["emulator", "market", "-s", "DOGEBTC"], 2, "'DOGEBTC'"),

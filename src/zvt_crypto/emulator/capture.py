@@ -247,7 +247,8 @@ def _format_of(line: bytes) -> Callable[[bytes], list[_Line]]:
         return _JsonLines()
     if _OLD_FRAME.match(line) or _OLD_ANSWER.match(line) or _OLD_CONNECT.match(line):
         return _OldLines()
-    raise BadCapture(f"in no known format: {shown(line[:60].decode('utf-8', 'replace'))}")
+    known = "`nanoseconds json`, cryptofeed's JSON lines, or its older `time: json`"
+    raise BadCapture(f"in no known format: {shown(line[:60].decode('utf-8', 'replace'))}; known are lines of {known}")
 
 
 def _hft(line: bytes) -> list[_Line]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.domain.errors import BadInput, shown
 
@@ -40,8 +41,9 @@ def run_emulator(
     """Serve. The first line on stdout is a JSON object that says where."""
     if mode == "market" and files:
         raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
-    speaks = _dialect(exchange or "binance")
-    world = _market(symbols, seed, rate) if mode == "market" else _replay(files, speed, position)
+    spoken = (exchange or "binance").lower()
+    speaks = _dialect(spoken)
+    world = _market(symbols, seed, rate) if mode == "market" else _replay(files, spoken, speed, position)
     run(lambda: _serve(speaks(world), host, rest_port, ws_port, with_parent))
     return exits.OK
 
@@ -73,15 +75,13 @@ def _symbol(name: str) -> Symbol:
     return known[name.upper()]
 
 
-def _replay(files: Sequence[Path], speed: float, position: Path | None) -> Any:
+def _replay(files: Sequence[Path], exchange: str, speed: float, position: Path | None) -> Any:
     from zvt_crypto.emulator.capture import read_capture
     from zvt_crypto.emulator.replay import ReplayWorld
 
     if not files:
         raise BadInput("which capture? emulator replay FILE …")
-    for file in files:
-        if not file.is_file():
-            raise BadInput(f"capture {shown(str(file))} does not exist")
+    check_captures(files, exchange)
     if position is not None:
         position.parent.mkdir(parents=True, exist_ok=True)
     return ReplayWorld(read_capture(list(files)), speed=speed or None, state_path=position)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.cli.child import EmulatorPlace, emulator_process
 from zvt_crypto.cli.commands.up import make_console, open_log
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Binance, Database, Settings
-from zvt_crypto.domain.errors import BadInput, UnknownSymbol, ZvtCryptoError, shown
+from zvt_crypto.domain.errors import BadInput, UnknownSymbol, ZvtCryptoError
 from zvt_crypto.domain.instrument import Kind, kind_of
 from zvt_crypto.domain.time import INTERVALS, NS_PER_S, parse_interval, to_rfc3339
 from zvt_crypto.ports import Channel, ExchangeConnector, Subscription
@@ -40,9 +41,7 @@ def run_replay(
     settings: Settings, files: Sequence[Path], *, speed: float, symbols: tuple[str, ...] | None, serve: bool, again: bool, as_json: bool
 ) -> int:
     """Play to the end. INTERRUPTED when it was told to stop before."""
-    for file in files:
-        if not file.is_file():
-            raise BadInput(f"capture {shown(str(file))} does not exist")
+    check_captures(files)
     if speed < 0:
         raise BadInput(f"speed {speed:g} is below 0")
     folder = settings.data_dir / "replay"
