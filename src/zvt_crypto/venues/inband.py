@@ -64,7 +64,10 @@ class StreamManners(Protocol):
 
 
 class InbandStream:
-    """A connection that is open already. `books` holds a BookSync for every instrument whose depth is subscribed."""
+    """A connection that is open already. `books` holds a BookSync for every instrument whose depth is subscribed.
+
+    snapshot_timeout_s: how long a snapshot may take before it is asked for (again).
+    """
 
     def __init__(
         self,
@@ -75,11 +78,14 @@ class InbandStream:
         books: Mapping[str, BookSync],
         clock: Clock,
         observer: Observer,
+        *,
+        snapshot_timeout_s: float = RENEW_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.subscriptions = tuple(subscriptions)
         self._socket, self._manners, self._books = socket, manners, books
         self._clock, self._observer = clock, observer
+        self._snapshot_timeout_s = snapshot_timeout_s
         self._drift = DriftLog(manners.exchange, name, observer)
         self._ready: list[MarketEvent] = []
         self._ended: VenueError | None = None
@@ -105,7 +111,7 @@ class InbandStream:
             self._pinging = asyncio.create_task(self._ping(self._manners.ping))
         await self._send(self._manners.subscribe())
         for instrument in self._books:
-            self._renew(instrument, RENEW_TIMEOUT_S)
+            self._renew(instrument, self._snapshot_timeout_s)
         try:
             async with asyncio.timeout(ACK_TIMEOUT_S):
                 while self._unacknowledged and self._ended is None:
@@ -133,6 +139,8 @@ class InbandStream:
             self._end(error)
             return
         for payload, recv_ns in frames:
+            if self._ended is not None:
+                return  # what comes after the end would bring books back that were said to be stale
             try:
                 found = self._manners.parse(payload, recv_ns)
             except Malformed as error:
@@ -226,7 +234,7 @@ class InbandStream:
                     await self._socket.close()
                     return
                 await self._send(messages)
-                await self._clock.sleep(RENEW_TIMEOUT_S)
+                await self._clock.sleep(self._snapshot_timeout_s)
         except Disconnected as error:
             self._end(error)
 

@@ -11,7 +11,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
 
-FRAME_BYTES_MOST = 8 * 1024 * 1024  # the largest message known is Coinbase's whole book, some 3 MB
+FRAME_BYTES_MOST = 32 * 1024 * 1024  # the largest message known is Coinbase's whole book: 5 MB on a quiet day
 QUEUED_FRAMES_MOST = 100_000
 QUEUED_BYTES_MOST = 128 * 1024 * 1024
 THROTTLED_MS = 60_000
