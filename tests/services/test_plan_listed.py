@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from service_parts import BTC, ETH
 
 from zvt_crypto.domain.errors import BadInput, UnknownSymbol, Unsupported
-from zvt_crypto.domain.instrument import Instruments
+from zvt_crypto.domain.instrument import CryptoPair, Instruments
 from zvt_crypto.services.plan import plan_listed
+
+BTC = CryptoPair(id="cryptopair_binance_btcusdt", exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT")
 
 
 class Quiet:
     """As much of a connector as a plan asks; it has no tickers."""
 
     exchange = "binance"
-    instruments = Instruments([BTC, ETH])
+    instruments = Instruments([BTC])
 
     def trade_stream(self, symbol: str) -> str:
         return "trade"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from zvt_crypto.api.app import create_app
@@ -17,9 +17,10 @@ from zvt_crypto.cli.entities import name_new_assets
 from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Subscriptions
-from zvt_crypto.services.plan import plan_subscriptions
+from zvt_crypto.services.plan import plan_listed
 from zvt_crypto.services.platform import Platform, PlatformOptions, TapFeed
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
@@ -29,7 +30,6 @@ from zvt_crypto.venues.clock import SystemClock
 
 if TYPE_CHECKING:
     from zvt_crypto.domain.events import StreamStatus
-    from zvt_crypto.domain.instrument import Instruments
     from zvt_crypto.ports import ExchangeConnector, Store
 
 HEALTH_S = 1.0
@@ -49,13 +49,15 @@ class Node:
         self,
         settings: Settings,
         store: Store,
-        connector: ExchangeConnector,
+        connectors: Sequence[ExchangeConnector],
         observer: PrometheusObserver,
         platform: Platform,
         live: MemoryLiveState,
         pulse: Pulse,
     ) -> None:
-        self.settings, self.store, self.connector, self.observer = settings, store, connector, observer
+        self.settings, self.store, self.observer = settings, store, observer
+        self.connectors = {connector.exchange: connector for connector in connectors}
+        self._table = Union()
         self.platform, self.live, self.pulse = platform, live, pulse
         self.recorder = platform.recorder
         self.clock = SystemClock()
@@ -65,8 +67,8 @@ class Node:
         self._servers: list[RestServer | Gateway] = []
 
     def instruments(self) -> Instruments:
-        """The newest table."""
-        return self.connector.instruments
+        """The newest table, of all exchanges."""
+        return self._table.of([connector.instruments for connector in self.connectors.values()])
 
     def followed(self) -> list[str]:
         """Entity ids that are subscribed to, each once."""
@@ -100,7 +102,7 @@ class Node:
             store=self.store,
             live=self.live,
             instruments=self.instruments,
-            connectors={self.connector.exchange: self.connector},
+            connectors=self.connectors,
             health=self.health,
             observer=self.observer,
             clock=self.clock,
@@ -154,6 +156,23 @@ class Node:
             await asyncio.sleep(HEALTH_S)
 
 
+class Union:
+    """Several tables as one, made anew only when one of them was replaced."""
+
+    def __init__(self) -> None:
+        self._parts: list[Instruments] = []
+        self._whole: Instruments | None = None
+
+    def of(self, parts: list[Instruments]) -> Instruments:
+        """The one table."""
+        if len(parts) == 1:
+            return parts[0]
+        if self._whole is None or any(new is not old for new, old in zip(parts, self._parts, strict=True)):
+            self._parts = parts
+            self._whole = Instruments([instrument for part in parts for instrument in part])
+        return self._whole
+
+
 @contextlib.asynccontextmanager
 async def open_node(
     settings: Settings,
@@ -164,17 +183,22 @@ async def open_node(
     subscriptions: Subscriptions | None = None,
     options: PlatformOptions | None = None,
 ) -> AsyncIterator[Node]:
-    """Database, connector and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order.
+    """Database, connectors and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order.
 
     `movable`: see Node.serve.
     """
     chosen = settings.ingest
-    async with open_database(settings, observer) as store, open_connector(settings, chosen.exchange, observer=observer) as connector:
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_database(settings, observer))
+        connectors = [
+            await stack.enter_async_context(open_connector(settings, exchange, observer=observer))
+            for exchange in dict.fromkeys(chosen.exchanges)
+        ]
         live, pulse, spool = MemoryLiveState(), Pulse(), FileSpool(settings.spool_dir, chosen.spool_mb * 1_000_000)
         try:
             platform = Platform(
-                [connector],
-                subscriptions or (lambda c: plan_subscriptions(c, chosen.symbols, chosen.channels)),
+                connectors,
+                subscriptions or (lambda c: plan_listed(c, chosen.symbols, chosen.channels, alone=len(connectors) == 1)),
                 store,
                 SystemClock(),
                 observer,
@@ -182,9 +206,9 @@ async def open_node(
                 live=live,
                 spool=spool,
                 options=options,
-                describe=name_new_assets(await store.instruments.load_assets(connector.exchange)),
+                describe=name_new_assets([asset for c in connectors for asset in await store.instruments.load_assets(c.exchange)]),
             )
-            node = Node(settings, store, connector, observer, platform, live, pulse)
+            node = Node(settings, store, connectors, observer, platform, live, pulse)
             try:
                 if serve:
                     await node.serve(movable)

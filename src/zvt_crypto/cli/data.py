@@ -169,7 +169,7 @@ class SymbolMappings(Mapping[str, Mapping[str, str]]):
 
 
 def _of_exchange(settings: Settings, exchange: str) -> Settings:
-    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, exchange=check_exchange(exchange)))
+    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, exchanges=(check_exchange(exchange),)))
 
 
 def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:

@@ -71,12 +71,21 @@ class Binance(Section, frozen=True):
 
 
 class Ingest(Section, frozen=True):
-    """What is followed live."""
+    """What is followed live. Of `exchanges`, `backfill` and the like ask the first."""
 
-    exchange: str = "binance"
+    exchanges: tuple[str, ...] = ("binance",)
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     channels: tuple[Literal["trade", "kline", "depth", "ticker", "mark"], ...] = ("trade", "kline", "depth", "ticker", "mark")
     spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
+
+    @property
+    def exchange(self) -> str:
+        """The one that is asked where only one can be."""
+        return self.exchanges[0]
+
+    def __post_init__(self) -> None:
+        if not self.exchanges:
+            raise ValueError("exchanges must name one at least")
 
 
 class Limits(Section, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from zvt_crypto.domain.errors import BadInput, UnknownSymbol, Unsupported
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import ExchangeConnector, Subscription
@@ -36,3 +37,30 @@ def plan_subscriptions(
             elif channel != "mark" or not isinstance(instrument, CryptoPair):
                 made[Subscription(instrument.id, channel)] = None
     return list(made)
+
+
+def plan_listed(
+    connector: ExchangeConnector, symbols: Sequence[str], channels: Iterable[WantedChannel] = USUAL, *, alone: bool = True
+) -> list[Subscription]:
+    """As `plan_subscriptions`, for one exchange of several: symbols that others list are left out here, and so are channels that this
+    exchange does not have. `alone`: no other exchange is followed, so an unknown symbol is a mistake. Raises UnknownSymbol, and BadInput
+    where this exchange lists none of them."""
+    wanted = tuple(channels)
+    made: list[Subscription] = []
+    for symbol in symbols:
+        try:
+            made += [one for one in plan_subscriptions(connector, [symbol], wanted) if _has(connector, one)]
+        except UnknownSymbol:
+            if alone:
+                raise
+    if not made:
+        raise BadInput(f"{connector.exchange} lists none of {', '.join(symbols)}")
+    return made
+
+
+def _has(connector: ExchangeConnector, subscription: Subscription) -> bool:
+    try:
+        connector.routes([subscription])
+    except Unsupported:
+        return False
+    return True

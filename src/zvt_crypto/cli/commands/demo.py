@@ -100,7 +100,7 @@ def _own_settings(settings: Settings, folder: Path, rest_url: str, ws_url: str, 
         data_dir=folder,
         database=Database(),
         binance=Binance(rest=rest_url, ws=ws_url, markets=markets),
-        ingest=msgspec.structs.replace(settings.ingest, exchange="binance", symbols=symbols),
+        ingest=msgspec.structs.replace(settings.ingest, exchanges=("binance",), symbols=symbols),
     )
 
 
@@ -114,9 +114,12 @@ async def _fetch_history(node: Node) -> None:
     """Something to look at from the first minute on. A demo without it is still one: what fails is noted."""
     from zvt_crypto.services.backfill import Backfill
 
-    backfill = Backfill(node.connector, node.store, node.clock, node.observer)
     now_ns = node.clock.now_ns()
     for entity in node.followed():
+        instrument = node.instruments().get(entity)
+        if instrument is None:
+            continue
+        backfill = Backfill(node.connectors[instrument.exchange], node.store, node.clock, node.observer)
         for interval, reach_ns in HISTORY.items():
             try:
                 await backfill.klines(entity, interval, since=now_ns - reach_ns)

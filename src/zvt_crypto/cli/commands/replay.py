@@ -202,7 +202,7 @@ def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Set
         binance=Binance(
             rest=place.rest_url, ws=place.ws_url, markets=markets, trades=_stream(place, "spot"), usdm_trades=_stream(place, "usdm")
         ),
-        ingest=msgspec.structs.replace(settings.ingest, exchange="binance"),
+        ingest=msgspec.structs.replace(settings.ingest, exchanges=("binance",)),
     )
 
 

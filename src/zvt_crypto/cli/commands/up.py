@@ -32,7 +32,7 @@ def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
         show = view and console.is_terminal
         with open_log(settings, quiet=show) as observer:
             place = "a PostgreSQL of yours" if settings.database.url else settings.postgres_dir
-            title = f"zvt-crypto: {settings.ingest.exchange}, recorded into {place}"
+            title = f"zvt-crypto: {', '.join(settings.ingest.exchanges)}, recorded into {place}"
             await live_session(settings, observer, console, title, seconds=seconds, show=show, after_end=_say_end(console))
         return exits.OK
 
@@ -69,7 +69,9 @@ async def live_session(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S if seconds is None else max(seconds, FIRST_S))
             if seconds is not None and not node.followed() and not asked.is_set():
-                raise Unreachable(f"{settings.ingest.exchange} could not be reached: nothing was recorded; see `zvt-crypto doctor`")
+                raise Unreachable(
+                    f"{', '.join(settings.ingest.exchanges)} could not be reached: nothing was recorded; see `zvt-crypto doctor`"
+                )
             end = None if seconds is None else loop.time() + seconds
             beside = [asyncio.ensure_future(when_ready(node))] if when_ready is not None and not asked.is_set() else []
             try:
