@@ -121,6 +121,17 @@ def test_an_answer_with_nothing_in_it_shows_nothing(kind):
 
 
 @both
+def test_an_answer_of_a_server_that_is_behind_shows_nothing(kind):
+    trades = run(kind)
+    feed(trades, kind, 1)
+    trades.suspect()
+    feed(trades, kind, 20)
+    assert told(trades.on_page(page(kind, 15))) == ([15], 1)
+    assert told(trades.on_page(page(kind, 12, 14))) == ([], None)
+    assert told(trades.on_page(page(kind, 15, 16, 20))) == ([16, 20], None)
+
+
+@both
 def test_giving_up_names_the_hole_and_lets_everything_go(kind):
     trades = run(kind)
     feed(trades, kind, 1)
@@ -205,12 +216,13 @@ def test_whatever_was_cut_off_comes_out_once_in_order_or_lies_in_a_hole(kind, da
     out = feed(trades, kind, *range(lost))
     holes: list[tuple[int, int]] = []
     trades.suspect()
+    seen = lost
     for now in range(back, total):
         out += feed(trades, kind, now)
         asks = 3 if now == total - 1 else int(data.draw(st.booleans(), "asked"))
         while trades.is_broken and asks:
             asks -= 1
-            seen = data.draw(st.integers(max(lost, now - 3), now), "venue lags") if now < total - 1 else now
+            seen = data.draw(st.integers(max(seen, now - 3), now), "venue lags") if now < total - 1 else now
             have = [n for n in range(max(0, seen + 1 - depth), seen + 1) if n >= lost - 3]
             numbers, torn = told(trades.on_page(page(kind, *have)))
             if torn is not None:

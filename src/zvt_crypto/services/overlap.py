@@ -98,6 +98,8 @@ class LooseTrades:
         """An unbroken run of the venue's, from the overlap on. `reaches_back`: it is known to begin early enough."""
         rows = self._sorted(page)
         overlaps = reaches_back or any(row.trade_id in self._known for row in rows)
+        if rows and not overlaps and self.last is not None and not self._is_newer(rows[-1], self.last):
+            return Step([])  # of a server that is behind the one asked before
         joins = any(row.trade_id in self._held for row in rows)
         is_past = self._is_past_held(rows)
         if is_past and self._let_go and not joins and not overlaps:
