@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env
+
+from zvt_crypto.domain.errors import StoreUnavailable
+from zvt_crypto.stores.postgres.errors import mapped
 
 Zvt = Callable[..., Said]
 
@@ -190,8 +194,25 @@ def test_bad_input_is_one_line_that_names_the_value(wired: Zvt, arguments: list[
 
 def test_a_database_that_is_away_is_a_store_error(zvt: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://me:hunter2@127.0.0.1:9/x")
-    said = zvt("kdata", "btcusdt")
-    assert (said.code, "store_unavailable" in said.err, "hunter2" in said.err) == (4, True, False)
+    for command in (("kdata", "btcusdt"), ("db", "status"), ("db", "upgrade"), ("db", "downgrade", "base")):
+        said = zvt(*command)
+        assert (said.code, "store_unavailable" in said.err, "hunter2" in said.err) == (4, True, False)
+        assert re.fullmatch(r"error: cannot (reach|change) the database.*: connection refused \[store_unavailable\]\n", said.err)
+    assert "at postgresql://me:***@127.0.0.1:9/x: connection" in zvt("db", "status").err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "cannot do it: no answer in time"),
+        (ConnectionRefusedError(111, "Connection refused"), "cannot do it: connection refused"),
+        (ConnectionResetError("lost"), "cannot do it: lost"),
+        (OSError(), "cannot do it: OSError"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_in_words(error: OSError, said: str) -> None:
+    with pytest.raises(StoreUnavailable, match=f"^{said}$"), mapped("do it"):
+        raise error
 
 
 def test_an_exchange_that_is_away_is_a_venue_error(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,3 +131,4 @@ def test_what_is_shown_hides_passwords_unless_asked() -> None:
     assert flat(settings)["database.url"] == "postgresql://me:***@db/x"
     assert flat(settings, redact=False)["database.url"] == "postgresql://me:hunter2@db/x"
     assert redacted_url("postgresql://db/x") == "postgresql://db/x"
+    assert redacted_url("postgresql:///x?host=h&password=hunter2&port=1") == "postgresql:///x?host=h&password=***&port=1"

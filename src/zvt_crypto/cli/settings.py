@@ -7,6 +7,7 @@ it. Secrets stand here by reference (`env:NAME`, `file:/path` with mode 0600) an
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 import types
 import typing
@@ -22,6 +23,7 @@ from zvt_crypto.domain.errors import BadConfig, shown
 
 PREFIX = "ZVT_CRYPTO__"
 CONFIG_VARIABLE = "ZVT_CRYPTO_CONFIG"
+_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -194,7 +196,8 @@ def read_secret(name: str, reference: str, environ: Mapping[str, str] | None = N
 
 
 def redacted_url(url: str) -> str:
-    """The address without its password."""
+    """The address without its password, which may stand before the host or among the parameters."""
+    url = _PASSWORD_PARAMETER.sub(r"\1***", url)
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     if not at or ":" not in user:

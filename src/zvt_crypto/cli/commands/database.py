@@ -11,6 +11,8 @@ from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, redacted_url
 from zvt_crypto.domain.errors import BadConfig
 
+CONNECT_S = 10.0
+
 
 def run_upgrade(settings: Settings, revision: str) -> int:
     """Bring the schema up."""
@@ -55,15 +57,13 @@ def run_status(settings: Settings, *, as_json: bool) -> int:
 
 async def read_status(settings: Settings) -> dict[str, Any]:
     """What `db status` prints. Rows of tables that are divided by time are summed; they are the server's own estimates above 100,000."""
-    import asyncpg
-
     from zvt_crypto.stores.postgres import head_revision
     from zvt_crypto.stores.postgres.errors import mapped
 
     async with server_url(settings) as url:
-        with mapped("db status"):
-            connection = await asyncpg.connect(url, timeout=10)
-            try:
+        connection = await _connect(url)
+        try:
+            with mapped("read the state of the database"):
                 revision = await _read_revision(connection)
                 return {
                     "url": redacted_url(url),
@@ -74,8 +74,8 @@ async def read_status(settings: Settings) -> dict[str, Any]:
                     "bytes": await connection.fetchval("SELECT pg_database_size(current_database())"),
                     "tables": await _count(connection),
                 }
-            finally:
-                await connection.close()
+        finally:
+            await connection.close()
 
 
 async def _count(connection: Any) -> dict[str, int]:
@@ -92,10 +92,17 @@ async def _count(connection: Any) -> dict[str, int]:
     return counted
 
 
-async def _revision(url: str) -> str | None:
+async def _connect(url: str) -> Any:
     import asyncpg
 
-    connection = await asyncpg.connect(url, timeout=10)
+    from zvt_crypto.stores.postgres.errors import mapped
+
+    with mapped(f"reach the database at {redacted_url(url)}"):
+        return await asyncpg.connect(url, timeout=CONNECT_S)
+
+
+async def _revision(url: str) -> str | None:
+    connection = await _connect(url)
     try:
         return await _read_revision(connection)
     finally:

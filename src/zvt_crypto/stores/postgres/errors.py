@@ -60,7 +60,16 @@ def ours(error: BaseException, what: str) -> Exception:
         return BadConfig(f"cannot {what}: {error}")
     if isinstance(error, asyncpg.DataError):
         return ConstraintViolated(f"cannot {what}: {error}")
-    return LostConnection(f"cannot {what}: database unreachable: {error or type(error).__name__}")
+    return LostConnection(f"cannot {what}: {_why(error)}")
+
+
+def _why(error: BaseException) -> str:
+    """Why there is no connection, in words."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__
 
 
 def failing_row(error: asyncpg.PostgresError) -> list[str]:
