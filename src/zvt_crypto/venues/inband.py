@@ -16,7 +16,7 @@ from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
-from zvt_crypto.venues.parsed import CONTROLS, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
+from zvt_crypto.venues.parsed import CONTROLS, Ask, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
 MALFORMED_MOST = 20
@@ -95,6 +95,7 @@ class InbandStream:
         self._tries: dict[str, int] = {}
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._pinging: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def receive(self) -> list[MarketEvent]:
         """The next batch. Raises Disconnected or Refused once all events before the end have been given out."""
@@ -123,7 +124,7 @@ class InbandStream:
 
     async def close(self) -> None:
         """End it."""
-        tasks = [*self._renewals.values(), *([self._pinging] if self._pinging is not None else [])]
+        tasks = [*self._renewals.values(), *self._asking, *([self._pinging] if self._pinging is not None else [])]
         self._renewals, self._pinging = {}, None
         if self._ended is None:
             self._ended = Disconnected(f"{self.name}: closed by us")
@@ -161,6 +162,8 @@ class InbandStream:
         made = book.on_stream_snapshot(news) if isinstance(news, BookSnapshot) else book.on_delta(news)
         self._ready += made
         if book.book.is_valid:
+            if not made:
+                self._observer.count("book_updates_repeated", exchange=self._manners.exchange)
             self._settled(news.instrument)
         else:
             self._renew(news.instrument)  # a delta without a snapshot before it tells as much as a gap: the snapshot was lost
@@ -178,6 +181,8 @@ class InbandStream:
                 self._end(Disconnected(f"{self.name}: the venue announced that it shuts this connection down"))
             case Broken():
                 self._end(Disconnected(f"{self.name}: {parsed.reason}"))
+            case Ask():
+                self._ask([Message(payload) for payload in parsed.payloads])
 
     def _doubt(self, payload: bytes, recv_ns: int, error: Malformed) -> None:
         """A frame that cannot be read: a book whose update it may have been is not valid any more."""
@@ -209,6 +214,19 @@ class InbandStream:
                 await self._socket.send(message.payload)
                 await self._clock.sleep(1 / self._manners.messages_per_s)
 
+    def _ask(self, messages: Sequence[Message]) -> asyncio.Task[None]:
+        """Send all of them, whatever happens to whoever asked: half of an unsubscribing and subscribing would be silence."""
+        task = asyncio.create_task(self._send_or_end(messages))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    async def _send_or_end(self, messages: Sequence[Message]) -> None:
+        try:
+            await self._send(messages)
+        except Disconnected as error:
+            self._end(error)
+
     def _renew(self, instrument: str, pause_s: float = 0.0) -> None:
         if instrument not in self._renewals and self._ended is None:
             self._renewals[instrument] = asyncio.create_task(self._renewal(instrument, pause_s))
@@ -221,22 +239,19 @@ class InbandStream:
     async def _renewal(self, instrument: str, pause_s: float) -> None:
         """Ask for the snapshot until it has come: then it is cancelled. The connection's end ends it too."""
         book = self._books[instrument].book
-        try:
-            await self._clock.sleep(pause_s)
-            while not book.is_valid and self._ended is None:
-                tries = self._tries.get(instrument, 0)
-                self._tries[instrument] = tries + 1
-                await self._clock.sleep(RENEW_PAUSES_S[min(tries, len(RENEW_PAUSES_S) - 1)])
-                self._observer.count("book_snapshots_asked", exchange=self._manners.exchange)
-                messages = self._manners.renew(instrument)
-                if not messages:
-                    self._end(Disconnected(f"{self.name}: {instrument} needs a new snapshot, which only a new connection brings"))
-                    await self._socket.close()
-                    return
-                await self._send(messages)
-                await self._clock.sleep(self._snapshot_timeout_s)
-        except Disconnected as error:
-            self._end(error)
+        await self._clock.sleep(pause_s)
+        while not book.is_valid and self._ended is None:
+            tries = self._tries.get(instrument, 0)
+            self._tries[instrument] = tries + 1
+            await self._clock.sleep(RENEW_PAUSES_S[min(tries, len(RENEW_PAUSES_S) - 1)])
+            self._observer.count("book_snapshots_asked", exchange=self._manners.exchange)
+            messages = self._manners.renew(instrument)
+            if not messages:
+                self._end(Disconnected(f"{self.name}: {instrument} needs a new snapshot, which only a new connection brings"))
+                await self._socket.close()
+                return
+            await asyncio.shield(self._ask(messages))
+            await self._clock.sleep(self._snapshot_timeout_s)
 
     async def _ping(self, payload: bytes) -> None:
         try:

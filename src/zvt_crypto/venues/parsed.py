@@ -38,8 +38,14 @@ class Broken(msgspec.Struct, frozen=True):
     reason: str
 
 
-Control = Drift | Reply | Shutdown | Broken
-CONTROLS = (Drift, Reply, Shutdown, Broken)
+class Ask(msgspec.Struct, frozen=True):
+    """Something that only messages of ours bring, such as a subscription made anew: what to send, in this order."""
+
+    payloads: tuple[bytes, ...]
+
+
+Control = Drift | Reply | Shutdown | Broken | Ask
+CONTROLS = (Drift, Reply, Shutdown, Broken, Ask)
 Parsed = MarketEvent | Control
 
 
