@@ -115,6 +115,14 @@ def test_tells_microseconds_by_size(spot, unit):
     assert event.event_ns == 1723161255342_000_000
 
 
+def test_tells_a_kline_in_microseconds_by_size_and_refuses_one_of_both_units(spot):
+    micro = {**KLINE, "E": KLINE["E"] * 1000, "k": {**CANDLE, "t": CANDLE["t"] * 1000}}
+    assert spot.parse(framed("btcusdt@kline_1m", **micro), 7) == spot.parse(framed("btcusdt@kline_1m", **KLINE), 7)
+    for wrong in ({**micro, "E": KLINE["E"]}, {**KLINE, "E": micro["E"]}, {**micro, "k": {**CANDLE, "t": CANDLE["t"] * 1000 + 60_000}}):
+        with pytest.raises(Malformed, match="kline_1m"):
+            spot.parse(framed("btcusdt@kline_1m", **wrong), 7)
+
+
 def test_reads_raw_frames_without_an_envelope(spot, usdm):
     assert type(spot.parse(json.dumps(TRADE, separators=(",", ":")).encode(), 0)) is Trade
     quote = b'{"u":400900217,"s":"BTCUSDT","b":"25.35","B":"31.21","a":"25.36","A":"40.66"}'
@@ -207,9 +215,18 @@ def test_refuses_a_trade_whose_time_is(spot, moment):
         spot.parse(framed("btcusdt@trade", **{**TRADE, "T": moment}), 0)
 
 
-@pytest.mark.parametrize("change", [{"h": "0.0019"}, {"l": "0.0011"}, {"t": 1638747660001}])
-def test_refuses_a_kline_that_contradicts_itself(spot, change):
-    with pytest.raises(Malformed, match=r"kline 1m of BTCUSDT"):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"h": "0.0019"}, "kline 1m of BTCUSDT at 1638747660000"),
+        ({"l": "0.0011"}, "kline 1m of BTCUSDT at 1638747660000"),
+        ({"o": "NaN"}, "open nan"),
+        ({"t": 1638747660001}, "multiple of 60000"),
+        ({"i": "5m", "t": 1638747660000}, "kline 5m of BTCUSDT at 1638747660000"),
+    ],
+)
+def test_refuses_a_kline_that_contradicts_itself(spot, change, said):
+    with pytest.raises(Malformed, match=said):
         spot.parse(framed("btcusdt@kline_1m", **{**KLINE, "k": {**CANDLE, **change}}), 0)
 
 

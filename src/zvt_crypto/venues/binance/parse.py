@@ -1,41 +1,44 @@
 """Binance's bytes → events. Pure: the time of receipt is an argument, and what is strange comes back as data (`Drift`).
 
-A frame is told by a few bytes of its stream name or event type, then decoded once by the typed decoder of its kind. A frame that is not
-written as the venue writes it (other spacing, other order) takes a slower way to the same result.
+A frame is decoded once, by types so narrow (event type, known symbol, known interval, our market) that what they let through is ours.
+Only a frame that they refuse is looked at again, loosely, to say what it is: an answer to us, something new, or broken.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, Union
 
 import msgspec
 
 from zvt_crypto.domain.errors import Malformed, Refused
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Funding, Kline, MarkPrice, Ticker, Trade, TradeStream
-from zvt_crypto.domain.time import FIXED_NS, INTERVALS, NS_PER_MS, Interval, is_aligned, next_ns
+from zvt_crypto.domain.time import INTERVALS, NS_PER_MS, NS_PER_US, Interval, is_aligned, next_ns
 from zvt_crypto.venues.binance import wire
 from zvt_crypto.venues.binance.spec import Market
 from zvt_crypto.venues.decode import BROKEN, decode, excerpt
 from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 
 T = TypeVar("T")
-# Text → interval, and the length of its grid in ms: 0 for weeks and months, which are not on the grid of their length.
-_INTERVAL_OF: dict[str, tuple[Interval, int]] = {
-    str(interval): (interval, FIXED_NS[interval] // NS_PER_MS if interval not in (Interval.WEEK_1, Interval.MONTH_1) else 0)
-    for interval in INTERVALS
-}
-# Epoch numbers from here on are microseconds: as milliseconds this would be the year 5138.
-_MICROSECONDS_FROM = 100_000_000_000_000
-# `{"stream":"btcusdt@trade","data":{`: within this many bytes stand only the stream's name and what always follows it, so that a head
-# seen once tells the decoder by one look-up. A longer symbol leaves the kind outside, and is searched for each time.
-_HEAD = 33
-_KNOWN_MOST = 10_000
+_MINUTE = Interval.MIN_1
+_MICROSECONDS_FROM = wire.MICROSECONDS_FROM
 
 
 def to_ns(moment: int) -> int:
     """A venue's time in ns, its unit told by its size."""
     return moment * 1_000_000 if moment < _MICROSECONDS_FROM else moment * 1_000
+
+
+class _Narrowed(Protocol):
+    """A frame that is ours."""
+
+    def event(self, natives: Mapping[str, str], recv_ns: int) -> Parsed: ...
+
+
+class _Envelope(Protocol):
+    """A frame of a combined stream."""
+
+    data: _Narrowed
 
 
 class FrameParser:
@@ -44,144 +47,145 @@ class FrameParser:
     def __init__(self, market: Market, natives: Mapping[str, str]) -> None:
         self._market = market
         self._natives = natives
-        trade = self._trade if market == "spot" else self._usdm_trade
-        trade_wire: Any = wire.TradeWire if market == "spot" else wire.UsdmTradeWire
-        kinds: tuple[tuple[Any, Callable[[Any, int], Parsed], tuple[bytes, ...], str], ...] = (
-            # wire struct, converter, first six bytes of the stream's kind, event type
-            (trade_wire, trade, (b'trade"',), "trade"),
-            (wire.AggTradeWire, self._agg, (b"aggTra",), "aggTrade"),
-            (wire.KlineWire, self._kline, (b"kline_",), "kline"),
-            (wire.DepthWire, self._depth, (b"depth@", b'depth"'), "depthUpdate"),
-            (wire.QuoteWire, self._quote, (b"bookTi",), "bookTicker"),
-            (wire.TickerWire, self._ticker, (b"ticker",), "24hrTicker"),
-            (wire.MarkWire, self._mark, (b"markPr",), "markPriceUpdate"),
+        kinds: tuple[tuple[Any, Callable[[Any, Mapping[str, str], int], Parsed]], ...] = (
+            (wire.TradeWire, _trade) if market == "spot" else (wire.UsdmTradeWire, _usdm_trade),
+            (wire.AggTradeWire, _agg),
+            (wire.KlineWire, _kline),
+            (wire.DepthWire, _depth),
+            (wire.QuoteWire, _quote),
+            (wire.TickerWire, _ticker),
+            (wire.MarkWire, _mark),
         )
-        self._combined: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Any, int], Parsed]]] = {}
-        self._raw: dict[str, tuple[Callable[[bytes], Any], Callable[[Any, int], Parsed]]] = {}
-        for struct, convert, keys, event in kinds:
-            envelope = msgspec.defstruct("Envelope", [("data", struct)], gc=False)
-            for key in keys:
-                self._combined[key] = (msgspec.json.Decoder(envelope, strict=False).decode, convert)
-            self._raw[event] = (msgspec.json.Decoder(struct, strict=False).decode, convert)
-        self._known: dict[bytes, tuple[Callable[[bytes], Any], Callable[[Any, int], Parsed]]] = {}
-        self._loose = msgspec.json.Decoder(wire.LooseWire, strict=False)
+        # A Literal is looked up while decoding and gives the string of `natives` itself, whose hash is known already.
+        symbol: Any = Literal[tuple(natives) or ("",)]
+        narrowed = {
+            kind: msgspec.defstruct(kind.__name__, [("s", symbol)], bases=(kind,), namespace={"event": event}, gc=False)
+            for kind, event in kinds
+        }
+        ours: Any = Union[tuple(narrowed.values())]  # noqa: UP007 -- made of a tuple
+        self._known = {kind.__struct_config__.tag for kind in narrowed}
+        self._decode: Callable[[bytes], _Envelope] = _decoder(_enveloped(ours))
+        self._decode_bare: Callable[[bytes], _Narrowed] = _decoder(ours)
+        # Spot's bookTicker has no event type. It alone ends in a text, and until one came no frame is tested for being one.
+        self._decode_quote: Callable[[bytes], _Envelope] = _decoder(_enveloped(narrowed[wire.QuoteWire]))
+        self._decode_bare_quote: Callable[[bytes], _Narrowed] = _decoder(narrowed[wire.QuoteWire])
+        self._untyped_quotes = False
+        self._decode_loose = _decoder(wire.LooseWire)
+        self._decode_micro_kline = _decoder(wire.MicroKlineWire)
+        self._decode_odd = _decoder(wire.OddWire)
 
     def parse(self, payload: bytes, recv_ns: int) -> Parsed:
         """The event of a frame. Raises Malformed."""
         try:
-            known = self._known.get(payload[:_HEAD])
-            if known is not None:
-                return known[1](known[0](payload).data, recv_ns)
-            return self._first_time(payload, recv_ns)
+            if self._untyped_quotes and payload.endswith(b'"}}'):
+                return self._decode_quote(payload).data.event(self._natives, recv_ns)
+            decode = self._decode  # an attribute that is called at once is looked up more slowly
+            return decode(payload).data.event(self._natives, recv_ns)
+        except BROKEN:
+            return self._again(payload, recv_ns)
+
+    def _again(self, payload: bytes, recv_ns: int) -> Parsed:
+        """A frame that is none of the ordinary ones: control, drift, without an envelope, or broken."""
+        try:
+            loose = self._decode_loose(payload)
+            if loose.stream is not None:
+                body = bytes(loose.data)
+                return self._event(self._decode_loose(body).e or loose.stream.partition("@")[2], body, recv_ns)
+            if loose.error is not None:
+                return Reply(loose.id, f"{loose.error.code}: {loose.error.msg}")
+            if loose.code is not None:
+                return Reply(loose.id, f"{loose.code}: {loose.msg or ''}")
+            if loose.id is not None or loose.result:
+                return Reply(loose.id, None)
+            return self._event(loose.e or ("bookTicker" if b'"B":' in payload else "without a type"), payload, recv_ns)
         except BROKEN as error:
             raise Malformed(f"binance {self._market} frame {excerpt(payload)}: {error}") from None
 
-    def _first_time(self, payload: bytes, recv_ns: int) -> Parsed:
-        """A frame whose head was not seen before: find its kind, and remember the head where it holds the kind whole."""
-        if payload.startswith(b'{"stream":"'):
-            at = payload.find(b"@", 11, 96) + 1
-            found = self._combined.get(payload[at : at + 6])
-            if found is not None:
-                if at + 6 <= _HEAD and len(self._known) < _KNOWN_MOST:
-                    self._known[payload[:_HEAD]] = found
-                return found[1](found[0](payload).data, recv_ns)
-        elif payload.startswith(b'{"e":"'):
-            raw = self._raw.get(payload[6 : payload.find(b'"', 6, 40)].decode())
-            if raw is not None:
-                return raw[1](raw[0](payload), recv_ns)
-        return self._slowly(payload, recv_ns)
-
-    def _slowly(self, payload: bytes, recv_ns: int) -> Parsed:
-        loose = self._loose.decode(payload)
-        if loose.stream is not None:
-            body = bytes(loose.data)
-            inner = self._loose.decode(body)
-            return self._event(inner.e or loose.stream.partition("@")[2], body, recv_ns)
-        if loose.error is not None:
-            return Reply(loose.id, f"{loose.error.code}: {loose.error.msg}")
-        if loose.code is not None:
-            return Reply(loose.id, f"{loose.code}: {loose.msg or ''}")
-        if loose.id is not None or loose.result:
-            return Reply(loose.id, None)
-        # Spot's raw bookTicker has no event type.
-        return self._event(loose.e or ("bookTicker" if b'"B":' in payload else "without a type"), payload, recv_ns)
-
     def _event(self, kind: str, body: bytes, recv_ns: int) -> Parsed:
+        """The event in a body without its envelope, or what about it is not ours."""
         if kind == "serverShutdown":
             return Shutdown()
-        raw = self._raw.get(kind)
-        if raw is None:
+        if kind not in self._known:
             return Drift("event", kind)
-        return raw[1](raw[0](body), recv_ns)
+        odd = self._decode_odd(body)
+        if odd.st != 1:
+            return Drift("market", odd.s)
+        if odd.s not in self._natives:
+            return Drift("symbol", odd.s)
+        if odd.k is not None:
+            if odd.k.i not in INTERVALS:
+                return Drift("interval", odd.k.i)
+            if odd.k.t >= _MICROSECONDS_FROM:
+                return _kline(self._decode_micro_kline(body), self._natives, recv_ns, NS_PER_US)
+        if kind == "bookTicker":
+            self._untyped_quotes = self._market == "spot"
+            return self._decode_bare_quote(body).event(self._natives, recv_ns)
+        return self._decode_bare(body).event(self._natives, recv_ns)
 
-    def _trade(self, w: wire.TradeWire | wire.UsdmTradeWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None:
-            return Drift("symbol", w.s)
-        at = w.T
-        at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000  # as to_ns, without the call
-        return Trade(instrument, "trade", str(w.t), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
 
-    def _usdm_trade(self, w: wire.UsdmTradeWire, recv_ns: int) -> Parsed:
-        if w.X != "MARKET":
-            return Drift("trade of kind", w.X)
-        if w.p == 0 or w.q == 0:
-            raise Malformed(f"binance usdm trade {w.t} of {w.s}: price {w.p}, quantity {w.q}")
-        return self._trade(w, recv_ns) if w.st == 1 else Drift("market", w.s)
+def _decoder(kind: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(kind, strict=False).decode
 
-    def _agg(self, w: wire.AggTradeWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        return Trade(instrument, "agg", str(w.a), w.p, w.q, "sell" if w.m else "buy", to_ns(w.T), recv_ns)
 
-    def _kline(self, w: wire.KlineWire, recv_ns: int) -> Parsed:
-        k = w.k
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        known = _INTERVAL_OF.get(k.i)
-        if known is None:
-            return Drift("interval", k.i)
-        interval, grid_ms = known
-        at, sent, opened, high, low, close = k.t, w.E, k.o, k.h, k.l, k.c
-        # As to_ns, without the calls: klines and trades are what most frames are.
-        open_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000
-        event_ns = sent * 1_000_000 if sent < _MICROSECONDS_FROM else sent * 1_000
-        aligned = at % grid_ms == 0 if grid_ms and at < _MICROSECONDS_FROM else is_aligned(interval, open_ns)
-        if not (aligned and low <= opened <= high and low <= close <= high):
-            raise Malformed(f"binance {self._market} kline {k.i} of {w.s} at {at}: open {opened} high {high} low {low} close {close}")
-        return Kline(instrument, interval, open_ns, opened, high, low, close, k.v, k.q, k.n, k.x, "venue", event_ns, recv_ns)
+def _enveloped(kind: Any) -> Any:
+    """A frame of a combined stream around `kind`; the stream's name is not read, since the event tells all that it does."""
+    return msgspec.defstruct("Envelope", [("data", kind)], gc=False)
 
-    def _depth(self, w: wire.DepthWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        if w.u < w.U:
-            raise Malformed(f"binance {self._market} depth of {w.s}: first id {w.U} above last id {w.u}")
-        return BookDelta(instrument, w.U, w.u, w.pu, w.b, w.a, to_ns(w.T or w.E), recv_ns)
 
-    def _quote(self, w: wire.QuoteWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        return BestQuote(instrument, w.u, w.b, w.B, w.a, w.A, to_ns(w.T), recv_ns)
+# ── What a narrowed frame becomes: its method `event` ──
 
-    def _ticker(self, w: wire.TickerWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        if w.c == 0:
-            return Drift("ticker without a price", w.s)
-        day = (w.o or None, w.h or None, w.l or None)
-        return Ticker(instrument, w.c, w.v, w.q, *day, w.b or None, w.a or None, to_ns(w.E), recv_ns)
 
-    def _mark(self, w: wire.MarkWire, recv_ns: int) -> Parsed:
-        instrument = self._natives.get(w.s)
-        if instrument is None or w.st != 1:
-            return Drift("symbol" if w.st == 1 else "market", w.s)
-        rate = w.r if isinstance(w.r, float) else None
-        return MarkPrice(instrument, to_ns(w.E), w.p, w.i or None, rate, to_ns(w.T) if w.T else None, recv_ns)
+def _trade(w: wire.TradeWire | wire.UsdmTradeWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    at = w.T
+    at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000  # as to_ns, without the call
+    return Trade(natives[w.s], "trade", str(w.t), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
+
+
+def _usdm_trade(w: wire.UsdmTradeWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    if w.X != "MARKET":
+        return Drift("trade of kind", w.X)
+    if w.p == 0 or w.q == 0:
+        raise Malformed(f"binance usdm trade {w.t} of {w.s}: price {w.p}, quantity {w.q}")
+    return _trade(w, natives, recv_ns)
+
+
+def _agg(w: wire.AggTradeWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    at = w.T
+    at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000
+    return Trade(natives[w.s], "agg", str(w.a), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
+
+
+def _kline(w: wire.KlineWire, natives: Mapping[str, str], recv_ns: int, unit_ns: int = NS_PER_MS) -> Parsed:
+    k = w.k
+    opened, close = k.o, k.c
+    high, low = k.h, k.l
+    interval, open_ns = k.i, k.t * unit_ns
+    # The decoder has seen that it opens on a full minute.
+    if not low <= opened <= high >= close >= low or (interval is not _MINUTE and not is_aligned(interval, open_ns)):
+        raise Malformed(f"binance kline {interval} of {w.s} at {k.t}: open {opened} high {high} low {low} close {close}")
+    return Kline(natives[w.s], interval, open_ns, opened, high, low, close, k.v, k.q, k.n, k.x, "venue", w.E * unit_ns, recv_ns)
+
+
+def _depth(w: wire.DepthWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    if w.u < w.U:
+        raise Malformed(f"binance depth of {w.s}: first id {w.U} above last id {w.u}")
+    return BookDelta(natives[w.s], w.U, w.u, w.pu, w.b, w.a, to_ns(w.T or w.E), recv_ns)
+
+
+def _quote(w: wire.QuoteWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    return BestQuote(natives[w.s], w.u, w.b, w.B, w.a, w.A, to_ns(w.T), recv_ns)
+
+
+def _ticker(w: wire.TickerWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    if w.c == 0:
+        return Drift("ticker without a price", w.s)
+    day = (w.o or None, w.h or None, w.l or None)
+    return Ticker(natives[w.s], w.c, w.v, w.q, *day, w.b or None, w.a or None, to_ns(w.E), recv_ns)
+
+
+def _mark(w: wire.MarkWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
+    rate = w.r if isinstance(w.r, float) else None
+    return MarkPrice(natives[w.s], to_ns(w.E), w.p, w.i or None, rate, to_ns(w.T) if w.T else None, recv_ns)
 
 
 def depth_symbol(payload: bytes) -> str | None:

@@ -1,16 +1,19 @@
 """Binance's messages, field by field, with the range of every number: what lies outside is refused while it is decoded.
 
 Single letters are the venue's names. Numbers come as decimal strings (floats here, `strict=False`). Fields that we do not read are left
-out: unknown ones are ignored, missing ones raise. `st` (USD-M) is 1 for USD-M and 2 for COIN-M rows.
+out: unknown ones are ignored, missing ones raise. `st` (USD-M) is 1 for USD-M and 2 for COIN-M rows. A frame's tag is its event type `e`,
+and a parser narrows `s` to the symbols that it knows: what decodes is ours, and only what does not is looked at twice.
 """
 
 # ruff: noqa: N815, E741 -- the names are the venue's own
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from zvt_crypto.domain.time import Interval
 
 # NaN fails every comparison, so bounds on both sides refuse it, and the infinities too. The widest price seen is some 1e9 (IDR pairs),
 # the widest quantity some 1e15 (SHIB and PEPE turnovers).
@@ -19,9 +22,16 @@ PriceOrZero = Annotated[float, Meta(ge=0, lt=1e15)]
 Quantity = Annotated[float, Meta(gt=0, lt=1e18)]
 Amount = Annotated[float, Meta(ge=0, lt=1e18)]
 Rate = Annotated[float, Meta(gt=-10, lt=10)]
-# Milliseconds, or microseconds where they were asked for, told apart by size: up to 2200, and not zero (the documentation shows 1970).
+# Milliseconds, or microseconds where they were asked for, told apart by size (as milliseconds the border would be the year 5138): up to
+# 2200, and not zero (the documentation shows 1970).
+MICROSECONDS_FROM = 100_000_000_000_000
 Moment = Annotated[int, Meta(ge=86_400_000, lt=7_258_118_400_000_000)]
 MomentOrZero = Annotated[int, Meta(ge=0, lt=7_258_118_400_000_000)]
+# For what comes most and is cheapest with one unit. A kline of any interval opens on a full minute.
+Millis = Annotated[int, Meta(ge=86_400_000, lt=MICROSECONDS_FROM)]
+Micros = Annotated[int, Meta(ge=MICROSECONDS_FROM, lt=7_258_118_400_000_000)]
+MinuteMillis = Annotated[int, Meta(ge=86_400_000, lt=MICROSECONDS_FROM, multiple_of=60_000)]
+MinuteMicros = Annotated[int, Meta(ge=MICROSECONDS_FROM, lt=7_258_118_400_000_000, multiple_of=60_000_000)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Symbol = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -30,10 +40,9 @@ LevelWire = tuple[Price, Amount]
 Levels = Annotated[list[LevelWire], Meta(max_length=20_000)]
 
 
-class TradeWire(msgspec.Struct, gc=False):
+class TradeWire(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
     """`trade`."""
 
-    e: Literal["trade"]
     s: Symbol
     t: Id
     p: Price
@@ -42,10 +51,9 @@ class TradeWire(msgspec.Struct, gc=False):
     m: bool
 
 
-class UsdmTradeWire(msgspec.Struct, gc=False):
+class UsdmTradeWire(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
     """`trade` of USD-M. `X` tells what kind: insurance fund, ADL and `NA` (all zeros) are no trades of the market."""
 
-    e: Literal["trade"]
     s: Symbol
     t: Id
     p: PriceOrZero
@@ -53,51 +61,68 @@ class UsdmTradeWire(msgspec.Struct, gc=False):
     T: Moment
     m: bool
     X: str = "MARKET"
-    st: int = 1
+    st: Literal[1] = 1
 
 
-class AggTradeWire(msgspec.Struct, gc=False):
+class AggTradeWire(msgspec.Struct, gc=False, tag_field="e", tag="aggTrade"):
     """`aggTrade`."""
 
-    e: Literal["aggTrade"]
     s: Symbol
     a: Id
     p: Price
     q: Quantity
     T: Moment
     m: bool
-    st: int = 1
+    st: Literal[1] = 1
 
 
 class CandleWire(msgspec.Struct, gc=False):
-    """`k` of a kline, in the order of the wire, in which it is decoded fastest."""
+    """`k` of a kline, all of it and in the order of the wire: a key found at its place costs less than one that is nowhere."""
 
-    t: Moment
-    i: str
-    o: Price
-    c: Price
+    t: MinuteMillis
+    T: Any
+    s: Any
+    i: Interval
+    f: Any
+    L: Any
+    o: float  # open and close lie between low and high, which the parser checks
+    c: float
     h: Price
     l: Price
     v: Amount
     n: Count
     x: bool
     q: Amount
+    V: Any = None
+    Q: Any = None
+    B: Any = None
 
 
-class KlineWire(msgspec.Struct, gc=False):
-    """`kline`."""
+class KlineWire(msgspec.Struct, gc=False, tag_field="e", tag="kline"):
+    """`kline`, in milliseconds."""
 
-    e: Literal["kline"]
-    E: Moment
+    E: Millis
     s: Symbol
     k: CandleWire
-    st: int = 1
+    st: Literal[1] = 1
 
 
-class DepthWire(msgspec.Struct, gc=False):
+class MicroCandleWire(CandleWire, gc=False):
+    """`k` of a kline in microseconds."""
+
+    t: MinuteMicros
+
+
+class MicroKlineWire(KlineWire, gc=False):
+    """`kline` of a stream that was asked for in microseconds."""
+
+    E: Micros
+    k: MicroCandleWire
+
+
+class DepthWire(msgspec.Struct, gc=False, tag_field="e", tag="depthUpdate"):
     """`depthUpdate`. `pu` on USD-M only."""
 
-    e: Literal["depthUpdate"]
     E: Moment
     s: Symbol
     U: Id
@@ -106,10 +131,10 @@ class DepthWire(msgspec.Struct, gc=False):
     a: Levels
     pu: Id | None = None
     T: Moment | None = None
-    st: int = 1
+    st: Literal[1] = 1
 
 
-class QuoteWire(msgspec.Struct, gc=False):
+class QuoteWire(msgspec.Struct, gc=False, tag_field="e", tag="bookTicker"):
     """bookTicker: no event type and no time on spot. A side without orders is all zeros."""
 
     u: Id
@@ -119,13 +144,12 @@ class QuoteWire(msgspec.Struct, gc=False):
     a: PriceOrZero
     A: Amount
     T: MomentOrZero = 0
-    st: int = 1
+    st: Literal[1] = 1
 
 
-class TickerWire(msgspec.Struct, gc=False):
+class TickerWire(msgspec.Struct, gc=False, tag_field="e", tag="24hrTicker"):
     """`24hrTicker`. Prices are zero where nothing traded for a day; quotes are missing on USD-M."""
 
-    e: Literal["24hrTicker"]
     E: Moment
     s: Symbol
     c: PriceOrZero
@@ -136,20 +160,34 @@ class TickerWire(msgspec.Struct, gc=False):
     q: Amount
     b: PriceOrZero | None = None
     a: PriceOrZero | None = None
-    st: int = 1
+    st: Literal[1] = 1
 
 
-class MarkWire(msgspec.Struct, gc=False):
+class MarkWire(msgspec.Struct, gc=False, tag_field="e", tag="markPriceUpdate"):
     """`markPriceUpdate`. Dated contracts have no rate (an empty text) and no next funding (0)."""
 
-    e: Literal["markPriceUpdate"]
     E: Moment
     s: Symbol
     p: Price
     i: PriceOrZero | None = None
     r: Rate | Literal[""] | None = None
     T: MomentOrZero = 0
+    st: Literal[1] = 1
+
+
+class OddCandleWire(msgspec.Struct):
+    """`k` of a kline whose interval may be none of ours, in either unit."""
+
+    i: str
+    t: int
+
+
+class OddWire(msgspec.Struct):
+    """What tells whether a frame of a known type is ours."""
+
+    s: Symbol
     st: int = 1
+    k: OddCandleWire | None = None
 
 
 class ReplyError(msgspec.Struct):
