@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from zvt_crypto.cli import entities
+from zvt_crypto.cli.listings import make_listing
 from zvt_crypto.cli.settings import Database, Settings
 from zvt_crypto.domain.errors import BadInput, NotFound, UnknownExchange, UnknownSymbol
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, TradingStatus
@@ -21,7 +24,7 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 
 def pair(base: str = "BTC", quote: str = "USDT", **facts: object) -> CryptoPair:
     listing = {"tick": "0.01", "lot": "0.00001", "min_trade_amount": None, **facts}
-    made = entities.make_listing(base + quote, "binance", base, quote, perp=False, settle=None, steps=listing)
+    made = make_listing(base + quote, "binance", base, quote, perp=False, settle=None, steps=listing)
     assert isinstance(made, CryptoPair)
     return made
 
@@ -58,11 +61,11 @@ def test_bitcoin_finds_one_asset_offline(settings: Settings) -> None:
 
 
 def test_a_perpetual_settles_in_its_quote_unless_told_otherwise(settings: Settings) -> None:
-    listing = entities.make_listing("BTCUSDT", "binance", "btc", "usdt", perp=True, settle=None, steps={})
+    listing = make_listing("BTCUSDT", "binance", "btc", "usdt", perp=True, settle=None, steps={})
     made = entities.add_instrument(listing, settings=settings)
     assert isinstance(made, CryptoPerp)
     assert (made.id, made.settlement_currency, made.is_inverse) == ("cryptoperp_binance_btcusdt", "USDT", False)
-    assert entities.make_listing("BTCUSD_PERP", "binance", "BTC", "USD", perp=True, settle="BTC", steps={}).is_inverse  # type: ignore[union-attr]
+    assert make_listing("BTCUSD_PERP", "binance", "BTC", "USD", perp=True, settle="BTC", steps={}).is_inverse  # type: ignore[union-attr]
 
 
 def test_refuses_to_create_what_is_known(settings: Settings) -> None:
@@ -79,6 +82,12 @@ def test_refuses_to_create_what_is_known(settings: Settings) -> None:
         ({"status": "asleep"}, "'asleep'"),
         ({"tick": "wide"}, "'wide'"),
         ({"lot": "-1"}, "'-1'"),
+        ({"lot": "NaN"}, "'NaN'"),
+        ({"tick": "Infinity"}, "'Infinity'"),
+        ({"tick": "0"}, "tick '0' is not positive"),
+        ({"tick": "1e-30"}, "tick '1e-30'"),
+        ({"listed_ns": "soon"}, "listed_ns 'soon': expected"),
+        ({"id": "cryptopair_binance_x"}, "'id'"),
         ({}, "nothing to change"),
     ],
 )
@@ -92,14 +101,81 @@ def test_refuses_a_change_that_makes_no_sense(settings: Settings, changes: dict[
     ("native", "exchange", "base", "error", "named"),
     [
         ("BTC USDT", "binance", "BTC", BadInput, "'BTC USDT'"),
-        ("BTCUSDT", "binance", "", BadInput, "base ''"),
         ("BTCUSDT", "mtgox", "BTC", UnknownExchange, "'mtgox'"),
         ("B\x1bTC", "binance", "BTC", BadInput, "x1bTC"),
+        ("x;drop", "binance", "BTC", BadInput, "native symbol 'x;drop'"),
+        ("../etc", "binance", "BTC", BadInput, "'../etc'"),
+        ("B" * 65, "binance", "BTC", BadInput, "'BBBB"),
+        ("BTCUSDT", "binance", "b'tc", BadInput, "base asset"),
+        ("BTCUSDT", "binance", "BTC/USDT", BadInput, "base asset 'BTC/USDT'"),
+        ("BTCUSDT", "binance", "-", BadInput, "base asset '-'"),
+        ("BTCUSDT", "binance", "", BadInput, "base asset ''"),
+        ("USDTUSDT", "binance", "usdt", BadInput, "the same: 'USDT'"),
     ],
 )
 def test_refuses_names_that_are_none(native: str, exchange: str, base: str, error: type[Exception], named: str) -> None:
     with pytest.raises(error, match=named):
-        entities.make_listing(native, exchange, base, "USDT", perp=False, settle=None, steps={})
+        make_listing(native, exchange, base, "USDT", perp=False, settle=None, steps={})
+
+
+@pytest.mark.parametrize(
+    ("native", "base", "quote"),
+    [("BTC-USDT-SWAP", "BTC", "USDT"), ("BTCUSD_261225", "BTC", "USD"), ("XBT/USD:XBT", "XBT", "USD"), ("1000SHIBUSDT", "1000SHIB", "USDT"),
+     ("币安人生USDT", "币安人生", "USDT"), ("USDC.e-USDT", "USDC.E", "USDT")],
+)  # fmt: skip
+def test_takes_the_names_that_exchanges_give(native: str, base: str, quote: str) -> None:
+    made = make_listing(native, "Binance", base, quote, perp=False, settle=None, steps={})
+    assert (made.native_symbol, made.base_asset, made.quote_asset, made.exchange) == (native, base, quote, "binance")
+
+
+@pytest.mark.parametrize("step", [Decimal(0), Decimal(-1), Decimal("NaN"), Decimal("Infinity"), Decimal("1E+13"), 0.01])
+@pytest.mark.parametrize("field", ["tick", "lot", "min_trade_amount", "min_notional"])
+def test_a_step_that_is_no_positive_decimal_is_refused_from_python_too(settings: Settings, field: str, step: object) -> None:
+    listing = msgspec.structs.replace(pair(), **{field: step})
+    with pytest.raises(BadInput, match=re.escape(f"{field} '{step}' is not a positive Decimal")):
+        entities.add_instrument(listing, settings=settings)
+
+
+def test_none_clears_a_step(settings: Settings) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    assert entities.update_instrument("BTCUSDT", tick=None, settings=settings).tick is None
+    assert entities.get_instrument("BTCUSDT", settings=settings).tick is None
+
+
+def test_a_pair_settles_in_nothing() -> None:
+    with pytest.raises(BadInput, match="currency 'BTC': a pair has none"):
+        make_listing("BTCUSDT", "binance", "BTC", "USDT", perp=False, settle="BTC", steps={})
+
+
+def test_what_was_stored_is_returned_where_another_has_the_id(settings: Settings) -> None:
+    first = entities.add_instrument(pair("AB", "CUSDT"), settings=settings)
+    listing = CryptoPair(id=first.id, exchange="BINANCE", native_symbol="A-BCUSDT", base_asset="A", quote_asset="BCUSDT")
+    second = entities.add_instrument(listing, settings=settings)
+    assert (first.id, second.id) == ("cryptopair_binance_abcusdt", "cryptopair_binance_abcusdt_a-bcusdt")
+    assert entities.get_instrument(second.id, settings=settings) == second
+    assert entities.get_instrument(first.id, settings=settings) == first
+
+
+def test_an_id_that_does_not_fit_is_refused(settings: Settings) -> None:
+    listing = CryptoPair(id="cryptopair_binance_ethusdt", exchange="binance", native_symbol="BTCUSDT", base_asset="BTC", quote_asset="USDT")
+    with pytest.raises(BadInput, match=r"id 'cryptopair_binance_ethusdt' does not fit: .* make it cryptopair_binance_btcusdt"):
+        entities.add_instrument(listing, settings=settings)
+    assert len(entities.get_instruments(settings=settings)) == 0
+
+
+def test_two_living_instruments_do_not_share_a_native_symbol(settings: Settings) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    other = CryptoPair(id="", exchange="binance", native_symbol="BTCUSDT", base_asset="NEW", quote_asset="USDT")
+    with pytest.raises(BadInput, match="'BTCUSDT' belongs to cryptopair_binance_btcusdt, which is not delisted"):
+        entities.add_instrument(other, settings=settings)
+    entities.delist_instrument("BTCUSDT", settings=settings)
+    assert entities.add_instrument(other, settings=settings).id == "cryptopair_binance_newusdt"
+
+
+@pytest.mark.parametrize(("symbol", "name", "told"), [("x;drop", None, "'x;drop'"), ("X", "a\x1b[31m", "x1b"), ("X", " ", "' '")])
+def test_an_asset_with_no_possible_name_is_refused(settings: Settings, symbol: str, name: str | None, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        entities.save_asset(symbol, "binance", source="me", full_name=name, settings=settings)
 
 
 def test_unknown_names_are_told_apart_from_absent_ids(settings: Settings) -> None:

@@ -5,7 +5,7 @@ All are synchronous and open the database of the settings for themselves; they w
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,29 +13,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.listings import changed, check_code, check_listing, with_id
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
 from zvt_crypto.domain.errors import BadInput, NotFound, shown
-from zvt_crypto.domain.instrument import (
-    CryptoAsset,
-    CryptoPair,
-    CryptoPerp,
-    Instrument,
-    Instruments,
-    TradingStatus,
-    asset_id,
-    assign_ids,
-    check_exchange,
-    kind_of,
-)
-from zvt_crypto.domain.money import parse_step
+from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments, TradingStatus, asset_id, check_exchange, kind_of
 from zvt_crypto.domain.time import parse_time, to_rfc3339
 
 if TYPE_CHECKING:
     from zvt_crypto.ports import Store, Written
 
 T = TypeVar("T")
-STEPS = ("tick", "lot", "min_trade_amount", "min_notional")
+MOST_NAME = 200  # characters of an asset's name
 
 
 def get_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> Instruments:
@@ -53,29 +42,31 @@ def get_instrument(symbol: str, exchange: str | None = None, *, settings: Settin
 
 
 def add_instrument(listing: Instrument, *, settings: Settings | None = None) -> Instrument:
-    """Store a new instrument; its id is given by the rule (the `id` of the listing does not count). Raises BadInput when it is known."""
+    """Store a new instrument. Returns what was stored: read the id from there.
+
+    The id follows from exchange, base and quote; the listing's own may be empty. Where another instrument has that id already (A+BC =
+    AB+C, a relisted name), `_{native symbol}` is appended. Raises BadInput for a name or step that cannot be one, for an instrument
+    that is known, and for an id that does not fit.
+    """
+    checked = check_listing(listing)
 
     async def write(store: Store) -> Instrument:
-        known = await store.instruments.load()
-        (made,) = assign_ids([listing], known)
-        if made.id in known:
-            raise BadInput(f"{made.id} is known already: update it instead")
+        made = with_id(checked, await store.instruments.load())
         await store_listings(store, made.exchange, [made], _now_ns())
         return made
 
-    check_exchange(listing.exchange)
     return _with_store(settings, write)
 
 
 def update_instrument(symbol: str, exchange: str | None = None, *, settings: Settings | None = None, **changes: object) -> Instrument:
     """Change fields of a stored instrument (`status`, `tick`, `lot`, `min_trade_amount`, …); the old values stay as dated facts.
 
-    Raises UnknownSymbol, and BadInput for a field that is none, or that names the instrument.
+    None clears a value. Raises UnknownSymbol, and BadInput for a field that is none, that names the instrument, or a value that cannot be.
     """
 
     async def write(store: Store) -> Instrument:
         before = (await store.instruments.load()).resolve(symbol, exchange)
-        after = _changed(before, changes)
+        after = changed(before, changes)
         await store.instruments.save([after], _now_ns())
         return after
 
@@ -156,6 +147,9 @@ def save_asset(
         await store.instruments.save_assets([after], _now_ns(), source)
         return after
 
+    check_code(symbol, "asset")
+    if full_name is not None and not (full_name.isprintable() and full_name.strip() and len(full_name) <= MOST_NAME):
+        raise BadInput(f"full name {shown(full_name)} is not a name of 1 to {MOST_NAME} printable characters")
     if not source.strip():
         raise BadInput("an asset's facts need a source")
     for key, value in (("max_supply", max_supply), ("market_cap", market_cap)):
@@ -211,45 +205,6 @@ def describe(entity: Instrument | CryptoAsset) -> dict[str, Any]:
     if not isinstance(entity, CryptoAsset):
         row |= {"price_precision": entity.price_precision, "quantity_precision": entity.quantity_precision}
     return row
-
-
-def make_listing(
-    native_symbol: str, exchange: str, base: str, quote: str, *, perp: bool, settle: str | None, steps: Mapping[str, str | None]
-) -> Instrument:
-    """A pair or perpetual from words, its id still to be given. Raises BadInput, naming the value."""
-    for name, value in (("native symbol", native_symbol), ("base", base), ("quote", quote)):
-        if not value or not value.isprintable() or len(value) > 64 or " " in value:
-            raise BadInput(f"{name} {shown(value)} is not a symbol")
-    facts: dict[str, Any] = {
-        "id": "",
-        "exchange": check_exchange(exchange),
-        "native_symbol": native_symbol,
-        "base_asset": base.upper(),
-        "quote_asset": quote.upper(),
-        **{name: parse_step(text, name) for name, text in steps.items() if text is not None},
-    }
-    if not perp:
-        return CryptoPair(**facts)
-    return CryptoPerp(**facts, underlying_asset=base.upper(), settlement_currency=(settle or quote).upper())
-
-
-def _changed(before: Instrument, changes: Mapping[str, object]) -> Instrument:
-    fixed = {"id", "exchange", "native_symbol", "base_asset", "quote_asset", "underlying_asset", "settlement_currency"}
-    values: dict[str, Any] = {}
-    for field, value in changes.items():
-        if field not in before.__struct_fields__ or field in fixed:
-            raise BadInput(f"{shown(field)} is no field of {before.id} that can change")
-        values[field] = _status(value) if field == "status" else parse_step(str(value), field) if field in STEPS else value
-    if not values:
-        raise BadInput(f"nothing to change of {before.id}: say what, for example a status")
-    return msgspec.structs.replace(before, **values)
-
-
-def _status(value: object) -> TradingStatus:
-    try:
-        return TradingStatus(str(value))
-    except ValueError:
-        raise BadInput(f"status {shown(value)} is none of {', '.join(TradingStatus)}") from None
 
 
 def _with_store(settings: Settings | None, work: Callable[[Store], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from zvt_crypto.cli import entities, exits
+from zvt_crypto.cli.listings import make_listing
 from zvt_crypto.cli.out import print_json, print_table
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadInput, shown
@@ -51,7 +52,7 @@ def run_add_pair(
     facts: Mapping[str, str | None],
 ) -> int:
     """Create an instrument."""
-    listing = entities.make_listing(native_symbol, exchange, base, quote, perp=perp, settle=settle, steps=facts)
+    listing = make_listing(native_symbol, exchange, base, quote, perp=perp, settle=settle, steps=facts)
     print(entities.add_instrument(listing, settings=settings).id)
     return exits.OK
 
