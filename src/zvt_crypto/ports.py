@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.events import BookEvent, Event, MarketEvent
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -366,7 +367,9 @@ class FactStore(Protocol):
         self, instrument: str, start_ns: int | None = None, end_ns: int | None = None, limit: int | None = None
     ) -> list[MarkPrice]: ...
 
-    async def save_book(self, book: BookSnapshot, known_at_ns: int) -> None: ...
+    async def save_books(self, books: Sequence[BookSnapshot], known_at_ns: int) -> None:
+        """A book with the same instrument, time and update id is stored once."""
+        ...
 
     async def read_books(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[BookSnapshot]: ...
 
@@ -377,6 +380,24 @@ class FactStore(Protocol):
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]: ...
 
 
+class CoverageStore(Protocol):
+    """What is complete, missing, filled and revised. Ranges are [start_ns, end_ns); None: from the first row, to the last."""
+
+    async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+        """The bars of an interval."""
+        ...
+
+    async def stream(self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+        """`trade`, `agg`, `funding`, `mark` or `book`."""
+        ...
+
+    async def differences(
+        self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None, limit: int = 100
+    ) -> list[Difference]:
+        """Bars whose prices or volume were told otherwise by another source or at another time, oldest first."""
+        ...
+
+
 class Store(Protocol):
     """The database: its nouns, and its life."""
 
@@ -384,6 +405,7 @@ class Store(Protocol):
     klines: KlineStore
     trades: TradeStore
     facts: FactStore
+    coverage: CoverageStore
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -269,3 +270,21 @@ def test_venues_are_shown_side_by_side_and_one_by_one(zvt: Zvt) -> None:
     refused = zvt("venues", "kraken")
     assert refused.code == 2
     assert "kraken" in refused.err
+
+
+def test_coverage_shows_what_is_stored_and_what_is_missing(wired: Zvt) -> None:
+    wired("pairs", "sync")
+    for start, end in (("2h", "1h"), ("30m", "20m")):
+        times = [f"{datetime.now(UTC) - _ago(text):%Y-%m-%dT%H:%M:00Z}" for text in (start, end)]
+        assert wired("backfill", "-s", "btcusdt", "--start", times[0], "--end", times[1]).code == 0
+    told = wired("coverage", "btcusdt", "--json").json
+    (minutes,) = told["coverage"]
+    assert (minutes["stream"], minutes["rows"], minutes["sources"], minutes["whole"]) == ("kline 1m", 70, {"venue": 70}, False)
+    assert len(minutes["missing"]) == 1
+    shown = wired("coverage", "--interval", "1m", "--differences").out
+    assert "missing  cryptopair_binance_btcusdt  kline 1m" in shown
+    assert wired("coverage", "nonsense").code == 2
+
+
+def _ago(text: str) -> timedelta:
+    return timedelta(minutes=int(text[:-1]) * (60 if text.endswith("h") else 1))

@@ -197,6 +197,29 @@ def emulator(
 
 
 @app.command()
+def coverage(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols. [default: all that are stored]")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="Klines of this interval only.")] = None,
+    start: Start = None,
+    end: End = None,
+    differences: Annotated[bool, typer.Option("--differences", help="Every bar that two sources tell differently.")] = False,
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """What is stored: complete, missing, filled from where, revised, differing."""
+    from zvt_crypto.cli.commands.coverage import run_coverage
+
+    settings = _settings(config, data_dir, {})
+    _end(
+        run_coverage(
+            settings, symbols or [], interval=interval, start=start, end=end, exchange=exchange, differences=differences, as_json=as_json
+        )
+    )
+
+
+@app.command()
 def venues(
     exchange: Annotated[str | None, typer.Argument(help="One of them, with notes. [default: all, side by side]")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,

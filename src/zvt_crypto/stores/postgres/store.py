@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zvt_crypto.ports import Observer
+from zvt_crypto.stores.postgres.coverage import PostgresCoverage
 from zvt_crypto.stores.postgres.facts import PostgresFacts
 from zvt_crypto.stores.postgres.instruments import PostgresInstruments
 from zvt_crypto.stores.postgres.keys import Keys
@@ -22,6 +23,7 @@ class PostgresStore:
         self.klines = PostgresKlines(pool, keys)
         self.trades = PostgresTrades(pool, keys)
         self.facts = PostgresFacts(pool, keys)
+        self.coverage = PostgresCoverage(pool, keys, self.klines)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

@@ -1,0 +1,114 @@
+"""`coverage`: what is stored, what is missing, where it came from, what was told twice and differently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from zvt_crypto.cli import exits
+from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.out import print_json, print_table
+from zvt_crypto.cli.run import run
+from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.words import parse_range, resolve_all
+from zvt_crypto.domain.coverage import Coverage, Difference
+from zvt_crypto.domain.market import Kline
+from zvt_crypto.domain.time import INTERVALS, Interval, parse_interval, to_rfc3339
+
+STREAMS = ("trade", "agg", "funding", "mark", "book")
+COLUMNS = ["instrument", "stream", "rows", "first", "last", "missing", "gaps open", "filled", "sources", "forming", "revised", "differing"]
+SHOWN_HOLES = 20
+
+
+def run_coverage(
+    settings: Settings,
+    symbols: Sequence[str],
+    *,
+    interval: str | None,
+    start: str | None,
+    end: str | None,
+    exchange: str | None,
+    differences: bool,
+    as_json: bool,
+) -> int:
+    """Print one line a stream. Raises UnknownSymbol, UnknownInterval, BadTime, StoreUnavailable."""
+    intervals = INTERVALS if interval is None else (parse_interval(interval),)
+    start_ns, end_ns = parse_range(start, end)
+
+    async def go() -> tuple[list[Coverage], list[Difference]]:
+        async with open_database(settings) as store:
+            table = await store.instruments.load(exchange)
+            chosen = resolve_all(table, symbols, exchange) if symbols else list(table)
+            found: list[Coverage] = []
+            differ: list[Difference] = []
+            for instrument in chosen:
+                bars = [await store.coverage.klines(instrument.id, one, start_ns, end_ns) for one in intervals]
+                rest = [] if interval else [await store.coverage.stream(instrument.id, one, start_ns, end_ns) for one in STREAMS]
+                # Streams that hold nothing, and of which nothing is missing either, say nothing.
+                found += [one for one in [*bars, *rest] if one.rows or one.gaps_open]
+                if differences:
+                    for bar in [one for one in bars if one.differing]:
+                        of = Interval(bar.stream.removeprefix("kline "))
+                        differ += await store.coverage.differences(instrument.id, of, start_ns, end_ns)
+            return found, differ
+
+    found, differ = run(go)
+    if as_json:
+        print_json({"coverage": [_told(one) for one in found], "count": len(found), "differences": [_both(one) for one in differ]})
+        return exits.OK
+    print_table([_row(one) for one in found], COLUMNS)
+    holes = [(one, hole) for one in found for hole in one.missing]
+    for one, (low, high) in holes[:SHOWN_HOLES]:
+        print(f"missing  {one.instrument}  {one.stream}  {to_rfc3339(low)} to {to_rfc3339(high)}")
+    if len(holes) > SHOWN_HOLES:
+        print(f"… and {len(holes) - SHOWN_HOLES} more holes: --json shows all")
+    for two in differ:
+        kept = "served before" if two.was_served else "not served"
+        print(f"differs  {two.served.instrument}  {two.served.interval}  {to_rfc3339(two.served.open_ns)}")
+        print(f"         {_values(two.served)}  served\n         {_values(two.other)}  {kept}")
+    return exits.OK
+
+
+def _row(one: Coverage) -> dict[str, Any]:
+    return {
+        "instrument": one.instrument,
+        "stream": one.stream,
+        "rows": one.rows,
+        "first": _time(one.first_ns),
+        "last": _time(one.last_ns),
+        "missing": len(one.missing),
+        "gaps open": one.gaps_open,
+        "filled": _counts(one.filled),
+        "sources": _counts(one.sources),
+        "forming": one.forming,
+        "revised": one.revised,
+        "differing": one.differing,
+    }
+
+
+def _told(one: Coverage) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(one)
+    times = {"first": _time(one.first_ns), "last": _time(one.last_ns)}
+    missing = [{"start": to_rfc3339(low), "end": to_rfc3339(high)} for low, high in one.missing]
+    return plain | times | {"missing": missing, "whole": one.is_whole}
+
+
+def _both(two: Difference) -> dict[str, Any]:
+    names = ("open", "high", "low", "close", "volume", "source")
+    served, other = ({name: getattr(bar, name) for name in names} for bar in (two.served, two.other))
+    head = {"instrument": two.served.instrument, "interval": str(two.served.interval), "timestamp": to_rfc3339(two.served.open_ns)}
+    return head | {"served": served, "other": other, "other_was_served": two.was_served, "recorded": to_rfc3339(two.recorded_ns)}
+
+
+def _values(bar: Kline) -> str:
+    return f"open {bar.open} high {bar.high} low {bar.low} close {bar.close} volume {bar.volume}  {bar.source}"
+
+
+def _counts(named: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(named.items()))
+
+
+def _time(at_ns: int | None) -> str | None:
+    return None if at_ns is None else to_rfc3339(at_ns)

@@ -1,0 +1,126 @@
+"""What is complete, missing, filled and revised, read from the tables themselves."""
+
+# ruff: noqa: S608 - statements are built from names of this package; values are always parameters
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from zvt_crypto.domain.coverage import Coverage, Difference
+from zvt_crypto.domain.market import Kline
+from zvt_crypto.domain.time import Interval, next_ns
+from zvt_crypto.stores.postgres.keys import Keys
+from zvt_crypto.stores.postgres.pool import Connection, Pool
+from zvt_crypto.stores.precedence import SOURCES
+
+FAR_NS = 4_102_444_800_000_000_000  # 2100: beyond every row
+_DIFFERS = "(r.open, r.high, r.low, r.close, r.volume) IS DISTINCT FROM (k.open, k.high, k.low, k.close, k.volume)"
+_BAR = "open, high, low, close, volume, turnover, trades, final, source"
+# Where the other streams keep their event times.
+_TABLES = {"trade": "trade", "agg": "trade", "funding": "funding", "mark": "mark", "book": "book_snapshot"}
+
+
+class Missing(Protocol):
+    """As much of ports.KlineStore as is needed here."""
+
+    async def missing(self, instrument: str, interval: Interval, start_ns: int, end_ns: int) -> list[tuple[int, int]]: ...
+
+
+class PostgresCoverage:
+    """ports.CoverageStore."""
+
+    def __init__(self, pool: Pool, keys: Keys, klines: Missing) -> None:
+        self._pool, self._keys, self._klines = pool, keys, klines
+
+    async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+        """As ports.CoverageStore says."""
+        table, span = f"kline_{interval.slug}", (start_ns or 0, end_ns or FAR_NS)
+        where = "instrument_id = $1 AND open_time >= $2 AND open_time < $3"
+        counted = f"SELECT source, final, count(*), min(open_time), max(open_time) FROM {table} WHERE {where} GROUP BY 1, 2"
+        versions = f"""
+            SELECT count(DISTINCT r.open_time) FILTER (WHERE r.served), count(DISTINCT r.open_time) FILTER (WHERE {_DIFFERS})
+            FROM kline_revision r JOIN {table} k USING (instrument_id, open_time)
+            WHERE r.slug = '{interval.slug}' AND r.instrument_id = $1 AND r.open_time >= $2 AND r.open_time < $3"""
+
+        async def work(connection: Connection) -> Coverage:
+            key = await self._keys.find(connection, instrument)
+            if key is None:
+                return Coverage(instrument, f"kline {interval}", 0)
+            groups = await connection.fetch(counted, key, *span)
+            revised, differing = await connection.fetchrow(versions, key, *span)
+            gaps_open, filled = await _gaps(connection, key, "kline", span)
+            sources: dict[str, int] = {}
+            for source, _, count, _, _ in groups:
+                sources[SOURCES[source - 1]] = sources.get(SOURCES[source - 1], 0) + count
+            return Coverage(
+                instrument,
+                f"kline {interval}",
+                rows=sum(group[2] for group in groups),
+                first_ns=min((group[3] for group in groups), default=None),
+                last_ns=max((group[4] for group in groups), default=None),
+                sources=sources,
+                forming=sum(group[2] for group in groups if not group[1]),
+                gaps_open=gaps_open,
+                filled=filled,
+                revised=revised,
+                differing=differing,
+            )
+
+        found = await self._pool.run(f"read the coverage of {instrument}", work)
+        if found.first_ns is None or found.last_ns is None:
+            return found
+        end = span[1] if end_ns is not None else found.last_ns if found.forming else next_ns(interval, found.last_ns)
+        missing = await self._klines.missing(instrument, interval, found.first_ns if start_ns is None else start_ns, end)
+        return Coverage(**{name: getattr(found, name) for name in found.__struct_fields__} | {"missing": missing})
+
+    async def stream(self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+        """As ports.CoverageStore says."""
+        span = (start_ns or 0, end_ns or FAR_NS)
+        which = {"trade": " AND stream = 1", "agg": " AND stream = 2"}.get(stream, "")
+        text = f"""SELECT count(*), min(event_time), max(event_time) FROM {_TABLES[stream]}
+            WHERE instrument_id = $1 AND event_time >= $2 AND event_time < $3{which}"""
+
+        async def work(connection: Connection) -> Coverage:
+            key = await self._keys.find(connection, instrument)
+            if key is None:
+                return Coverage(instrument, stream, 0)
+            rows, first, last = await connection.fetchrow(text, key, *span)
+            gaps_open, filled = await _gaps(connection, key, stream, span)
+            return Coverage(instrument, stream, rows, first, last, gaps_open=gaps_open, filled=filled)
+
+        return await self._pool.run(f"read the coverage of {instrument}", work)
+
+    async def differences(
+        self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None, limit: int = 100
+    ) -> list[Difference]:
+        """As ports.CoverageStore says."""
+        columns = ", ".join(f"{side}.{name}" for side in ("k", "r") for name in _BAR.split(", "))
+        text = f"""
+            SELECT r.open_time, r.served, r.recorded_at, {columns}
+            FROM kline_revision r JOIN kline_{interval.slug} k USING (instrument_id, open_time)
+            WHERE r.slug = '{interval.slug}' AND r.instrument_id = $1 AND r.open_time >= $2 AND r.open_time < $3 AND {_DIFFERS}
+            ORDER BY r.open_time, r.revision_id LIMIT $4"""
+
+        async def work(connection: Connection) -> list[Difference]:
+            key = await self._keys.find(connection, instrument)
+            rows = [] if key is None else await connection.fetch(text, key, start_ns or 0, end_ns or FAR_NS, limit)
+            return [
+                Difference(_bar(instrument, interval, row[0], row[3:12]), _bar(instrument, interval, row[0], row[12:21]), row[1], row[2])
+                for row in rows
+            ]
+
+        return await self._pool.run(f"read the differences of {instrument}", work)
+
+
+async def _gaps(connection: Connection, key: int, channel: str, span: tuple[int, int]) -> tuple[int, dict[str, int]]:
+    """(open, filled by source) of the gaps that touch the span."""
+    text = """SELECT filled_from, count(*) FROM gap
+        WHERE instrument_id = $1 AND channel = $2 AND end_time >= $3 AND start_time < $4 GROUP BY 1"""
+    found = {row[0]: row[1] for row in await connection.fetch(text, key, channel, *span)}
+    return found.pop(None, 0), found
+
+
+def _bar(instrument: str, interval: Interval, open_ns: int, row: Sequence[Any]) -> Kline:
+    open_, high, low, close, volume, turnover, trades, final, source = row
+    return Kline(instrument, interval, open_ns, open_, high, low, close, volume, turnover, trades, final, SOURCES[source - 1])

@@ -1,0 +1,66 @@
+"""What is complete, missing, filled and revised, as every store tells it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START
+from zvt_crypto.domain.market import Gap
+from zvt_crypto.domain.time import Interval
+
+MIN_1 = Interval.MIN_1
+
+
+def minute(index: int, **values: object):
+    return msgspec.structs.replace(BAR, interval=MIN_1, open_ns=START + index * MINUTE, **values)
+
+
+@pytest.fixture(params=["postgres"])
+def stored(request, listed_store):
+    return {"postgres": listed_store}[request.param]
+
+
+async def test_tells_rows_sources_holes_and_what_is_not_final(stored) -> None:
+    bars = [minute(i, source="venue" if i < 3 else "trades", final=i != 8) for i in (0, 1, 2, 5, 6, 8)]
+    await stored.klines.upsert(bars, KNOWN)
+    found = await stored.coverage.klines(PAIR.id, MIN_1)
+    assert (found.rows, found.forming, found.sources) == (6, 1, {"venue": 3, "trades": 3})
+    assert (found.first_ns, found.last_ns) == (START, START + 8 * MINUTE)
+    assert found.missing == [(START + 3 * MINUTE, START + 5 * MINUTE), (START + 7 * MINUTE, START + 8 * MINUTE)]
+    assert not found.is_whole
+
+
+async def test_a_range_that_is_asked_for_is_held_to_its_ends(stored) -> None:
+    await stored.klines.upsert([minute(i) for i in (2, 3)], KNOWN)
+    found = await stored.coverage.klines(PAIR.id, MIN_1, START, START + 6 * MINUTE)
+    assert found.missing == [(START, START + 2 * MINUTE), (START + 4 * MINUTE, START + 6 * MINUTE)]
+    assert (await stored.coverage.klines(PAIR.id, MIN_1)).is_whole
+
+
+async def test_a_bar_that_two_sources_tell_differently_is_kept_and_reported(stored) -> None:
+    venue, ours = minute(0, source="venue"), minute(0, source="trades", close=BAR.low, volume=BAR.volume + 1)
+    await stored.klines.upsert([ours, minute(1, source="trades")], KNOWN)
+    await stored.klines.upsert([venue, minute(1, source="venue")], KNOWN + 1_000)
+    found = await stored.coverage.klines(PAIR.id, MIN_1)
+    assert (found.rows, found.revised, found.differing) == (2, 2, 1)
+    (difference,) = await stored.coverage.differences(PAIR.id, MIN_1)
+    assert (difference.served.source, difference.other.source, difference.was_served) == ("venue", "trades", True)
+    assert (difference.served.close, difference.other.close) == (venue.close, ours.close)
+    assert await stored.coverage.differences(PAIR.id, MIN_1, START + MINUTE) == []
+
+
+async def test_gaps_stand_open_until_they_are_filled_and_then_say_from_where(stored) -> None:
+    gap = Gap(PAIR.id, "trade", START, START + MINUTE, 5, 9, "lost", None)
+    await stored.facts.save_gaps([gap], KNOWN)
+    found = await stored.coverage.stream(PAIR.id, "trade")
+    assert (found.rows, found.gaps_open, found.is_whole) == (0, 1, False)
+    await stored.facts.save_gaps([msgspec.structs.replace(gap, filled_from="rest")], KNOWN)
+    found = await stored.coverage.stream(PAIR.id, "trade")
+    assert (found.gaps_open, found.filled, found.is_whole) == (0, {"rest": 1}, True)
+
+
+async def test_of_what_is_not_stored_nothing_is_known(stored) -> None:
+    for found in (await stored.coverage.klines("cryptopair_binance_none", MIN_1), await stored.coverage.stream(PAIR.id, "funding")):
+        assert (found.rows, found.first_ns, found.last_ns) == (0, None, None)
+    assert await stored.coverage.differences("cryptopair_binance_none", MIN_1) == []
