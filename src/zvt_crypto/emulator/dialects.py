@@ -8,5 +8,6 @@ from types import MappingProxyType
 from zvt_crypto.emulator.binance.dialect import BinanceDialect
 from zvt_crypto.emulator.dialect import Dialect
 from zvt_crypto.emulator.model import World
+from zvt_crypto.emulator.okx.dialect import OkxDialect
 
-DIALECTS: Mapping[str, Callable[[World], Dialect]] = MappingProxyType({"binance": BinanceDialect})
+DIALECTS: Mapping[str, Callable[[World], Dialect]] = MappingProxyType({"binance": BinanceDialect, "okx": OkxDialect})

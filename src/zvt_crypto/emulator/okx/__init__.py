@@ -1,0 +1,1 @@
+"""OKX's public protocol, spot and linear perpetuals, as a server speaks it."""
