@@ -1,6 +1,14 @@
 "use strict";
 const make = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text ?? "", ...more });
 
+// The document's texts are Markdown of which only `code` and blank lines are used; nothing is ever read as HTML.
+function prose(tag, text, more) {
+  const made = make(tag, "", more);
+  const parts = (text ?? "").replace(/([^\n])\n(?!\n)/g, "$1 ").split("`");
+  made.append(...parts.map((part, index) => (index % 2 ? make("code", part) : part)));
+  return made;
+}
+
 function field(parameter) {
   const schema = parameter.schema.anyOf ? parameter.schema.anyOf[0] : parameter.schema;
   const label = make("label", parameter.name + (parameter.required ? " *" : ""));
@@ -10,14 +18,14 @@ function field(parameter) {
   const example = parameter.example ?? (parameter.schema.examples ?? schema.examples ?? parameter.examples ?? [])[0];
   if (parameter.required && example !== undefined) input.value = example;
   else if (schema.default !== undefined && !schema.enum) input.placeholder = schema.default;
-  return [label, input, make("small", parameter.description ?? "")];
+  return [label, input, prose("small", parameter.description)];
 }
 
 function operation(path, method, spec) {
   const box = make("details");
   const head = make("summary");
-  head.append(make("b", `${method.toUpperCase()} ${path}`), make("span", "  " + spec.summary));
-  box.append(head, make("p", spec.description ?? ""));
+  head.append(make("b", `${method.toUpperCase()} ${path}`), prose("span", "  " + spec.summary));
+  box.append(head, prose("p", spec.description, { className: "text" }));
   const form = make("form");
   for (const parameter of spec.parameters ?? []) form.append(...field(parameter));
   form.append(make("button", "Send"));
@@ -40,7 +48,7 @@ function operation(path, method, spec) {
 async function main() {
   const spec = await (await fetch("/openapi.json")).json();
   document.getElementById("version").textContent = `version ${spec.info.version}`;
-  document.getElementById("intro").textContent = spec.info.description;
+  document.getElementById("intro").replaceWith(prose("p", spec.info.description, { id: "intro", className: "text" }));
   document.getElementById("ws-url").textContent = spec["x-websocket"].url;
   const list = document.getElementById("operations");
   for (const [path, methods] of Object.entries(spec.paths))
