@@ -8,7 +8,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import ConstraintViolated, StoreUnavailable
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments, TradingStatus
-from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade
+from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import Interval, next_ns
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.precedence import replaces
@@ -29,6 +29,7 @@ class MemoryStore:
         self.paid: dict[tuple[str, int], Funding] = {}
         self.marks: dict[tuple[str, int], MarkPrice] = {}
         self.gaps: dict[tuple[object, ...], Gap] = {}
+        self.books: dict[tuple[str, int, int], BookSnapshot] = {}
 
     def check(self) -> None:
         self.calls += 1
@@ -144,6 +145,17 @@ class MemoryStore:
             end_ns,
             limit,
         )
+
+    async def save_books(self, books: Sequence[BookSnapshot], known_at_ns: int) -> None:
+        self.check()
+        for book in books:
+            kept = msgspec.structs.replace(book, recv_ns=0)
+            self.books.setdefault((book.instrument, book.event_ns, book.last_id), kept)
+
+    async def read_books(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[BookSnapshot]:
+        self.check()
+        rows = sorted((b for b in self.books.values() if b.instrument == instrument), key=lambda b: b.event_ns)
+        return _cut(rows, lambda b: b.event_ns, start_ns, end_ns)
 
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
         self.check()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from services.memory_store import MemoryStore
 from services.service_parts import BTC, PAIR_OF, START, kline, trade
-from zvt_crypto.domain.market import Funding, Gap, MarkPrice
+from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, MarkPrice
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 
 MIN = NS_PER_MINUTE
@@ -58,6 +59,11 @@ async def test_facts(any_store):
     await facts.save_funding([Funding(BTC, START, 0.1)], START)
     await facts.save_mark([MarkPrice(BTC, START + n * MIN, 1.0, 1.0, None, None) for n in range(3)], START)
     assert [m.event_ns for m in await facts.read_mark(BTC, START + MIN, START + 2 * MIN)] == [START + MIN]
+    book = BookSnapshot(BTC, 7, [(1.0, 2.0)], [(1.5, 1.0)], START)
+    for _ in range(2):
+        await facts.save_books([book, msgspec.structs.replace(book, last_id=8, event_ns=START + MIN)], START)
+    assert await facts.read_books(BTC, START, START + MIN) == [book]
+    assert len(await facts.read_books(BTC)) == 2
     gap = Gap(BTC, "trade", START, START + MIN, 1, 2, "why", None, START)
     await facts.save_gaps([gap], START)
     assert await facts.read_gaps(open_only=True) == [gap]

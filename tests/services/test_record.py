@@ -10,7 +10,7 @@ import pytest
 from services.memory_store import MemoryStore
 from services.service_parts import BTC, START, Notes, Spool, kline, trade
 from zvt_crypto.domain.errors import StoreError
-from zvt_crypto.domain.market import Funding, Gap, MarkPrice, Ticker
+from zvt_crypto.domain.market import BookSample, Funding, Gap, MarkPrice, Ticker
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
@@ -185,6 +185,27 @@ def test_dropped_klines_funding_marks_and_gaps_are_holes_too():
             assert (held["kline"].start_ns, held["kline"].end_ns) == (START + 4 * NS_PER_MINUTE, START + 7 * NS_PER_MINUTE)
             assert held["funding"].start_ns == held["mark"].start_ns == START
             assert held["agg"] == old
+
+    virtual.run(go())
+
+
+def test_books_wait_for_the_database_as_all_rows_do_and_a_dropped_one_is_a_hole():
+    async def go():
+        books = [BookSample(BTC, n, [(1.0, 1.0)], [(2.0, 1.0)], START + n) for n in range(40)]
+        async with Room(Spool(room=10), bound=20, batch_rows=1).running() as room:
+            room.store.is_down = True
+            room.publish(books[0])
+            await asyncio.sleep(1)
+            room.publish(*books[1:])
+            await asyncio.sleep(5)
+            assert room.store.books == {}
+            room.store.is_down = False
+            await room.recorder.drained()
+            kept = sorted(b.last_id for b in room.store.books.values())
+            assert room.recorder.dropped == 40 - len(kept) > 0
+            (hole,) = room.store.gaps.values()
+            lost = [n for n in range(40) if n not in kept]
+            assert (hole.channel, hole.start_ns, hole.end_ns) == ("book", START + lost[0], START + lost[-1] + 1)
 
     virtual.run(go())
 

@@ -13,7 +13,7 @@ import pytest
 from stores_fixtures import bar, trade
 from zvt_crypto.domain.errors import BadConfig, StoreError
 from zvt_crypto.domain.events import StreamStatus
-from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, BookStale, Funding, Gap, MarkPrice, Ticker
+from zvt_crypto.domain.market import BestQuote, BookDelta, BookSample, BookSnapshot, BookStale, Funding, Gap, MarkPrice, Ticker
 from zvt_crypto.stores.files.spool import FileSpool
 
 MB = 1_000_000
@@ -25,6 +25,7 @@ ONE_OF_EACH = [
     BookDelta("x", 8, 9, None, [(1.5, 0.0)], [], 2),
     BookStale("x", "gap", 3),
     Ticker("x", 1.5, None, None, None, None, None, None, None, 4),
+    BookSample("x", 9, [(1.5, 2.0)], [], 3),
     BestQuote("x", 5, 1.0, 2.0, 3.0, 4.0, 5),
     Funding("x", 6, 0.0001),
     MarkPrice("x", 7, 1.5, None, None, None),

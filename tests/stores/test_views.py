@@ -89,7 +89,7 @@ async def test_trades_and_books_are_shown(listed_store, sql):
     assert row["id"] == "cryptopair_binance_btcusdt_trade_1000"
     assert (row["timestamp"].microsecond, row["event_ns_rest"]) == (1234, 567)
     assert tuple(row)[4:] == ("1000", "trade", Decimal("60000.01"), Decimal("0.00123"), "sell")
-    await listed_store.facts.save_book(BookSnapshot(PAIR.id, 7, [(99.5, 1.0)], [(100.25, 0.001), (101.0, 2.0)], START), KNOWN)
+    await listed_store.facts.save_books([BookSnapshot(PAIR.id, 7, [(99.5, 1.0)], [(100.25, 0.001), (101.0, 2.0)], START)], KNOWN)
     row = await sql.fetchrow("SELECT id, bids, asks FROM crypto_book_snapshot")
     assert row["id"] == "cryptopair_binance_btcusdt_2024-08-08T23:58:00.000000_7"
     assert (json.loads(row["bids"]), json.loads(row["asks"])) == ([["99.5", "1"]], [["100.25", "0.001"], ["101", "2"]])

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from zvt_crypto.api.app import create_app
 from zvt_crypto.api.deps import AccessRules, ApiDeps
 from zvt_crypto.api.server import RestServer
@@ -18,6 +20,7 @@ from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.domain.instrument import Instruments
+from zvt_crypto.services.books import BookOptions
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Subscriptions
 from zvt_crypto.services.plan import plan_listed
@@ -194,6 +197,7 @@ async def open_node(
             await stack.enter_async_context(open_connector(settings, exchange, observer=observer))
             for exchange in dict.fromkeys(chosen.exchanges)
         ]
+        books = BookOptions(levels=chosen.book_levels, every_s=chosen.book_every_s)
         live, pulse, spool = MemoryLiveState(), Pulse(), FileSpool(settings.spool_dir, chosen.spool_mb * 1_000_000)
         try:
             platform = Platform(
@@ -205,7 +209,7 @@ async def open_node(
                 feed=TapFeed(MemoryFeed(observer), pulse.take),
                 live=live,
                 spool=spool,
-                options=options,
+                options=msgspec.structs.replace(options or PlatformOptions(), books=books),
                 describe=name_new_assets([asset for c in connectors for asset in await store.instruments.load_assets(c.exchange)]),
             )
             node = Node(settings, store, connectors, observer, platform, live, pulse)

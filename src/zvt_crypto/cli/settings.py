@@ -79,6 +79,8 @@ class Ingest(Section, frozen=True):
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")
     channels: tuple[Literal["trade", "kline", "depth", "ticker", "mark"], ...] = ("trade", "kline", "depth", "ticker", "mark")
     spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
+    book_every_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60  # the top of each live book is stored this often; 0: never
+    book_levels: Annotated[int, msgspec.Meta(ge=1, le=5_000)] = 50  # of a side
 
     @property
     def exchange(self) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from zvt_crypto.domain.market import (
     BestQuote,
     BookDelta,
+    BookSample,
     BookSnapshot,
     BookStale,
     Funding,
@@ -35,7 +36,7 @@ class StreamStatus(msgspec.Struct, frozen=True, gc=False, tag="status", tag_fiel
 
 BookEvent = BookSnapshot | BookDelta | BookStale
 MarketEvent = Trade | Kline | BookSnapshot | BookDelta | BookStale | Ticker | BestQuote | Funding | MarkPrice
-Event = MarketEvent | Gap | StreamStatus
+Event = MarketEvent | BookSample | Gap | StreamStatus
 
 # At equal times facts come before what is concluded from them: books and trades before the bar that they close.
 RANK: dict[type, int] = {
@@ -44,10 +45,11 @@ RANK: dict[type, int] = {
     BookStale: 2,
     BookSnapshot: 3,
     BookDelta: 4,
-    BestQuote: 5,
-    Trade: 6,
-    MarkPrice: 7,
-    Funding: 8,
-    Ticker: 9,
-    Kline: 10,
+    BookSample: 5,
+    BestQuote: 6,
+    Trade: 7,
+    MarkPrice: 8,
+    Funding: 9,
+    Ticker: 10,
+    Kline: 11,
 }

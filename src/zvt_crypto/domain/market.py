@@ -92,6 +92,17 @@ class BookStale(msgspec.Struct, frozen=True, gc=False, tag="book_stale", tag_fie
     recv_ns: int = 0
 
 
+class BookSample(msgspec.Struct, frozen=True, gc=False, tag="book_sample", tag_field="kind"):
+    """The top of a valid book at one moment, for those who keep the past: it changes no live book, and does not continue one."""
+
+    instrument: str
+    last_id: int
+    bids: list[Level]
+    asks: list[Level]
+    event_ns: int
+    recv_ns: int = 0
+
+
 class Ticker(msgspec.Struct, frozen=True, gc=False, tag="ticker", tag_field="kind"):
     """Last price and the rolling 24 hours; best quotes where the venue sends them along."""
 

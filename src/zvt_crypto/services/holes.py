@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from zvt_crypto.domain.events import Event
-from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade
+from zvt_crypto.domain.market import BookSample, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import next_ns
 
 Channel = Literal["trade", "agg", "kline", "book", "mark", "funding"]
@@ -56,6 +56,8 @@ def _gap_of(event: Event) -> Gap | None:
             return Gap(event.instrument, "funding", event.event_ns, event.event_ns + 1, None, None, REASON, None, event.event_ns)
         case MarkPrice():
             return Gap(event.instrument, "mark", event.event_ns, event.event_ns + 1, None, None, REASON, None, event.event_ns)
+        case BookSample():
+            return Gap(event.instrument, "book", event.event_ns, event.event_ns + 1, None, None, REASON, None, event.event_ns)
         case Gap(filled_from=None):
             return event
         case _:

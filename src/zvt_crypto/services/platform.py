@@ -13,6 +13,7 @@ from zvt_crypto.domain.events import Event
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Observer, Reader, Spool, Store, WhenFull
 from zvt_crypto.services.backfill import Backfill
 from zvt_crypto.services.bars import BarOptions, BarService
+from zvt_crypto.services.books import BookOptions, BookSampler
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Ingest, Subscriptions
 from zvt_crypto.services.options import IngestOptions
@@ -51,6 +52,7 @@ class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ingest: IngestOptions = IngestOptions()
     bars: BarOptions = BarOptions()
+    books: BookOptions = BookOptions()
     record: RecordOptions = RecordOptions()
     heal_s: float = 300.0
 
@@ -59,8 +61,9 @@ class Platform:
     """`run` is all of it, until `stop` is called or the task is cancelled; either way what was received is stored before it returns.
 
     `subscriptions` is what every connector follows: subscriptions, or a function of the connector, such as
-    `lambda c: plan_subscriptions(c, symbols)`. `live` is kept current before any reader hears of an event. `feed` may be given
-    (readers that subscribe before `run` hear everything); it is wrapped when there is a `live`: use `platform.feed`.
+    `lambda c: plan_subscriptions(c, symbols)`. `live` is kept current before any reader hears of an event; only with it are
+    books kept for the past. `feed` may be given (readers that subscribe before `run` hear everything); it is wrapped when there is a
+    `live`: use `platform.feed`.
     """
 
     def __init__(
@@ -91,6 +94,9 @@ class Platform:
             Ingest(c, subscriptions, self.feed, store, clock, observer, self._options.ingest, rng=self._rng, describe=describe)
             for c in connectors
         ]
+        self.books: BookSampler | None = None
+        if live is not None and self._options.books.every_s:
+            self.books = BookSampler(live, self._followed_books, self.feed.publish, clock, self._options.books)
         self._backfills = [Backfill(c, store, clock, observer, rng=self._rng) for c in connectors]
 
     async def run(self) -> None:
@@ -98,6 +104,8 @@ class Platform:
         supervisor = Supervisor(self._clock, self._observer, self._rng)
         writer = asyncio.create_task(supervisor.keep("record", self.recorder.run))
         parts: dict[str, Callable[[], Awaitable[None]]] = {f"ingest {i.connector.exchange}": i.run for i in self.ingests}
+        if self.books is not None:
+            parts["books"] = self.books.run
         parts |= {"bars": self.bars.run, "heal": self._heal, "record": lambda: asyncio.shield(writer)}
         work = asyncio.create_task(supervisor.run(parts))
         stop = asyncio.create_task(self._stop.wait())
@@ -127,6 +135,9 @@ class Platform:
     def stop(self) -> None:
         """End `run` in good order. Safe to call from a signal handler of the loop, and twice."""
         self._stop.set()
+
+    def _followed_books(self) -> list[str]:
+        return [s.instrument for ingest in self.ingests for s in ingest.subscriptions if s.channel == "depth"]
 
     async def _heal(self) -> None:
         await self.ready()

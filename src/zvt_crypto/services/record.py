@@ -1,7 +1,7 @@
 """From the feed into the store, and nothing acknowledged is ever lost.
 
 What is recorded: every trade, every final kline (forming ones are rebuilt from trades, and would fill the revisions), funding, gaps,
-and mark prices thinned to one row a second and instrument.
+mark prices thinned to one row a second and instrument, and the samples that `books` takes of live books.
 
 When the store does not answer, rows wait: in the batch at hand, in the reader's queue, then in a file that survives the process.
 Only when all are full is something dropped; then it is counted, and a Gap says what is missing, so that backfill can heal it.
@@ -17,13 +17,13 @@ import msgspec
 
 from zvt_crypto.domain.errors import ConstraintViolated, Disconnected, StoreError, StoreUnavailable
 from zvt_crypto.domain.events import Event
-from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade
+from zvt_crypto.domain.market import BookSample, BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, Feed, Observer, Spool, Store
 from zvt_crypto.services.holes import Holes
 
-Row = TypeVar("Row", Trade, Kline, Funding, MarkPrice, Gap)
-RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, Gap)
+Row = TypeVar("Row", Trade, Kline, Funding, MarkPrice, BookSample, Gap)
+RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, BookSample, Gap)
 
 
 class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +173,7 @@ class Recorder:
         await self._put([e for e in events if isinstance(e, Kline)], lambda rows: self._store.klines.upsert(rows, now()))
         await self._put([e for e in events if isinstance(e, Funding)], lambda rows: facts.save_funding(rows, now()))
         await self._put([e for e in events if isinstance(e, MarkPrice)], lambda rows: facts.save_mark(rows, now()))
+        await self._put([e for e in events if isinstance(e, BookSample)], lambda rows: facts.save_books(_books(rows), now()))
         await self._put([e for e in events if isinstance(e, Gap)], lambda rows: facts.save_gaps(rows, now()))
 
     async def _put(self, rows: Sequence[Row], put: Callable[[Sequence[Row]], Awaitable[object]]) -> None:
@@ -218,3 +219,7 @@ class Recorder:
         if self.is_down:
             self.down_since_ns = None
             self._observer.note("info", "store_back", backlog=self.backlog)
+
+
+def _books(samples: Sequence[BookSample]) -> list[BookSnapshot]:
+    return [BookSnapshot(s.instrument, s.last_id, s.bids, s.asks, s.event_ns, s.recv_ns) for s in samples]

@@ -68,8 +68,8 @@ async def test_what_a_mark_price_lacked_is_filled(fact_store):
 
 async def test_books_come_back_with_nanoseconds_and_are_stored_once(fact_store):
     rows = [book(0), book(1, bids=[]), book(2, asks=[])]
-    for row in [*rows, *rows]:
-        await fact_store.save_book(row, KNOWN)
+    await fact_store.save_books(rows[:1], KNOWN)
+    await fact_store.save_books([*rows, *rows], KNOWN)
     assert await fact_store.read_books(PERP.id) == rows
     assert await fact_store.read_books(PERP.id, START + MINUTE, START + 2 * MINUTE) == rows[1:2]
 
@@ -100,6 +100,7 @@ async def test_nothing_is_nothing_and_nobody_has_none(fact_store):
     assert await fact_store.save_funding([], KNOWN) == Written(0)
     assert await fact_store.save_mark([], KNOWN) == Written(0)
     await fact_store.save_gaps([], KNOWN)
+    await fact_store.save_books([], KNOWN)
     assert await fact_store.read_funding(NOBODY) == []
     assert await fact_store.read_mark(NOBODY) == []
     assert await fact_store.read_books(NOBODY) == []
@@ -111,7 +112,7 @@ async def test_wrong_facts_are_named(fact_store):
     with pytest.raises(ConstraintViolated, match=f"mark_above_zero.*{PERP.id}"):
         await fact_store.save_mark([mark(mark_price=0.0)], KNOWN)
     with pytest.raises(ConstraintViolated, match=f"book_not_crossed.*{PERP.id}"):
-        await fact_store.save_book(book(bids=[(100.0, 1.0)]), KNOWN)
+        await fact_store.save_books([book(1), book(bids=[(100.0, 1.0)])], KNOWN)
     with pytest.raises(ConstraintViolated, match=f"gap_range.*{PAIR.id}"):
         await fact_store.save_gaps([gap(end_ns=START - MINUTE)], KNOWN)
     with pytest.raises(ConstraintViolated, match=NOBODY):

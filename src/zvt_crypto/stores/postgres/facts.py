@@ -55,18 +55,18 @@ class PostgresFacts:
         columns = "event_time, mark_price, index_price, funding_rate, next_funding_time"
         return [MarkPrice(instrument, *row) for row in await self._read("mark", columns, instrument, start_ns, end_ns, limit)]
 
-    async def save_book(self, book: BookSnapshot, known_at_ns: int) -> None:
-        """A snapshot with the same time and id is stored once."""
-        sides = [[level[i] for level in side] for side in (book.bids, book.asks) for i in (0, 1)]
+    async def save_books(self, books: Sequence[BookSnapshot], known_at_ns: int) -> None:
+        """As ports.FactStore says. Row by row on one round trip: arrays of arrays would be flattened, and books are few."""
         text = f"INSERT INTO book_snapshot ({_BOOK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING"
 
         async def work(connection: Connection) -> None:
-            keys = await self._keys.of(connection, [book.instrument])
-            row = (keys[book.instrument], book.event_ns % 1000, book.event_ns, known_at_ns, book.last_id, *sides)
+            keys = await self._keys.of(connection, {b.instrument for b in books})
+            rows = [(keys[b.instrument], b.event_ns % 1000, b.event_ns, known_at_ns, b.last_id, *_sides(b)) for b in books]
             with naming_rows("book_snapshot", self._keys, _BOOK):
-                await connection.execute(text, *row)
+                await connection.executemany(text, rows)
 
-        await self._pool.run(f"store a book of {book.instrument}", work)
+        if books:
+            await self._pool.write(f"store {len(books)} books", work)
 
     async def read_books(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[BookSnapshot]:
         """Oldest first."""
@@ -159,6 +159,11 @@ class PostgresFacts:
             return rows[::-1] if newest else rows
 
         return await self._pool.run(f"read {table} of {instrument}", work)
+
+
+def _sides(book: BookSnapshot) -> list[list[float]]:
+    """Prices and sizes of the bids, then of the asks."""
+    return [[level[i] for level in side] for side in (book.bids, book.asks) for i in (0, 1)]
 
 
 def _up(at_ns: int) -> int:
