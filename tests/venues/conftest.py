@@ -176,3 +176,18 @@ def listed() -> Instruments:
     """Everything in the recorded exchangeInfo of both markets."""
     found = [i for market in ("spot", "usdm") for i in parse_exchange_info(exchange_info_of(market), market).instruments]
     return Instruments(assign_ids(found, Instruments()))
+
+
+OKX_FRAMES = FRAMES.parent / "okx"
+
+
+@pytest.fixture(scope="session")
+def okx() -> SimpleNamespace:
+    """OKX's recording: `frames` are (recv_ns, raw) in the order received, `listed` the instruments of its listing."""
+    from zvt_crypto.venues.okx.symbols import parse_instruments
+
+    rows = (line.split(" ", 1) for line in gzip.decompress((OKX_FRAMES / "frames_2022.txt.gz").read_bytes()).decode().splitlines())
+    frames = [(int(at), raw.encode()) for at, raw in rows]
+    bodies = {market: (OKX_FRAMES / f"instruments_{market}.json").read_bytes() for market in ("spot", "swap", "futures")}
+    found = [one for market, body in bodies.items() for one in parse_instruments(body, market).instruments]
+    return SimpleNamespace(frames=frames, bodies=bodies, listed=Instruments(assign_ids(found, Instruments())))
