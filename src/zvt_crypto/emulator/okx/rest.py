@@ -227,7 +227,9 @@ def _index_tickers(q: Query) -> Iterable[str]:
 
 
 def _mark_price(q: Query) -> Iterable[str]:
-    found, name = instruments(q.world, q.kind()), q.values.get("instId")
+    name = q.values.get("instId")
+    kind = q.kind() if "instType" in q.values or not name else "SWAP"  # whoever names an instrument may leave its type out
+    found = instruments(q.world, "" if kind == "SPOT" else kind)
     chosen = [q.known(found, name)] if name else found.values()
     return [wire.mark_row(one, mark) for one in chosen if (mark := q.world.mark(one.listing)) is not None]
 
