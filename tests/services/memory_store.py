@@ -160,7 +160,7 @@ class MemoryStore:
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
         self.check()
         for gap in gaps:
-            self.gaps[gap.instrument, gap.channel, gap.start_ns, gap.first_id] = gap
+            self.gaps[gap.instrument, gap.channel, gap.interval, gap.start_ns, gap.first_id] = gap
 
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]:
         self.check()

@@ -8,7 +8,7 @@ from services.memory_store import MemoryStore
 from services.service_parts import BTC, PERP, START, ListConnector, Notes, kline, trade
 from zvt_crypto.domain.errors import Malformed, Refused, Throttled, UnknownSymbol, Unreachable
 from zvt_crypto.domain.market import Funding, Gap, MarkPrice
-from zvt_crypto.domain.time import NS_PER_MINUTE
+from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.backfill import Backfill, BackfillOptions
@@ -186,7 +186,7 @@ def test_open_gaps_are_healed_and_hopeless_ones_stay_open():
         by_id = Gap(BTC, "trade", START, START + 10**9, 10, 19, "x", None)
         lost = Gap(BTC, "trade", START + 1, START + 10**9, 69, 71, "x", None)
         by_time = Gap(BTC, "trade", START + 30 * 10**9, START + 40 * 10**9, None, None, "x", None)
-        minutes = Gap(BTC, "kline", START, START + 5 * MIN, None, None, "1m: x", None)
+        minutes = Gap(BTC, "kline", START, START + 5 * MIN, None, None, "x", None, interval=Interval.MIN_1)
         book = Gap(BTC, "book", START, START + 5 * MIN, None, None, "x", None)
         other = Gap("cryptopair_okx_btcusdt", "trade", START, START, 1, 1, "x", None)
         await desk.store.save_gaps([by_id, lost, by_time, minutes, book, other], 0)

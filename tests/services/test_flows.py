@@ -195,8 +195,9 @@ def test_a_kline_that_the_venue_lacks_is_flagged_and_known_ones_are_kept():
             flow.flow.on_kline(kline(4))
             await asyncio.sleep(60)
             assert flow.finals() == [2, 0, 3, 4]
-            spans = [((g.start_ns - START) // NS_PER_MINUTE, (g.end_ns - START) // NS_PER_MINUTE) for g in flow.out if isinstance(g, Gap)]
-            assert spans == [(1, 2)]
+            gaps = [g for g in flow.out if isinstance(g, Gap)]
+            spans = [((g.start_ns - START) // NS_PER_MINUTE, (g.end_ns - START) // NS_PER_MINUTE, g.interval) for g in gaps]
+            assert spans == [(1, 2, Interval.MIN_1)]
 
     virtual.run(go())
 

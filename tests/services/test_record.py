@@ -11,7 +11,7 @@ from services.memory_store import MemoryStore
 from services.service_parts import BTC, START, Notes, Spool, kline, trade
 from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.market import BookSample, Funding, Gap, MarkPrice, Ticker
-from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.feed import MemoryFeed
@@ -177,12 +177,22 @@ def test_dropped_klines_funding_marks_and_gaps_are_holes_too():
             room.store.is_down = True
             old = Gap(BTC, "agg", START, START + 5, 7, 9, "why", None)
             filled = Gap(BTC, "agg", START + 9, START + 10, 11, 12, "why", "rest")
-            late = [kline(3, final=False), kline(4), kline(6), Funding(BTC, START, 0.1), MarkPrice(BTC, START, 1.0, None, None, None)]
+            longer = kline(0, interval=Interval.HOUR_1)
+            late = [
+                kline(3, final=False),
+                kline(4),
+                longer,
+                kline(6),
+                Funding(BTC, START, 0.1),
+                MarkPrice(BTC, START, 1.0, None, None, None),
+            ]
             room.publish(trade(1), *late, old, filled, trade(2))
             room.store.is_down = False
             await room.recorder.drained()
-            held = {g.channel: g for g in room.store.gaps.values()}
-            assert (held["kline"].start_ns, held["kline"].end_ns) == (START + 4 * NS_PER_MINUTE, START + 7 * NS_PER_MINUTE)
+            held = {g.interval or g.channel: g for g in room.store.gaps.values()}
+            minutes, hours = held[Interval.MIN_1], held[Interval.HOUR_1]
+            assert (minutes.start_ns, minutes.end_ns) == (START + 4 * NS_PER_MINUTE, START + 7 * NS_PER_MINUTE)
+            assert (hours.start_ns, hours.end_ns) == (START, START + 60 * NS_PER_MINUTE)
             assert held["funding"].start_ns == held["mark"].start_ns == START
             assert held["agg"] == old
 

@@ -69,10 +69,10 @@ def book(key=1, rest=0, bids="{99}", bid_sizes="{1}", asks="{100}", ask_sizes="{
     )
 
 
-def gap(key=1, channel="trade", end="2024-01-02", first="1", last="2") -> str:
+def gap(key=1, channel="trade", end="2024-01-02", first="1", last="2", interval="NULL") -> str:
     return (
-        "INSERT INTO gap (instrument_id, channel, start_time, end_time, first_id, last_id, reason, event_time, known_at) "
-        f"VALUES ({key}, '{channel}', '2024-01-01', '{end}', {first}, {last}, 'r', now(), now())"
+        "INSERT INTO gap (instrument_id, channel, start_time, end_time, first_id, last_id, reason, event_time, known_at, kline_interval) "
+        f"VALUES ({key}, '{channel}', '2024-01-01', '{end}', {first}, {last}, 'r', now(), now(), {interval})"
     )
 
 
@@ -152,6 +152,8 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("gap", "gap_channel"): [gap(channel="rumours")],
     ("gap", "gap_range"): [gap(end="2023-12-31")],
     ("gap", "gap_ids"): [gap(first="3")],
+    ("gap", "gap_interval"): [gap(channel="kline", interval="'2m'")],
+    ("gap", "gap_interval_of_klines"): [gap(interval="'1m'")],
 }
 for slug, miss in GRID_MISS.items():
     table = f"kline_{slug}"

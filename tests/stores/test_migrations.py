@@ -23,7 +23,7 @@ OBJECTS = """
         WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT 't', tgrelid::regclass || ' ' || tgname FROM pg_trigger WHERE NOT tgisinternal
     ORDER BY 1, 2"""
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 
 @pytest.fixture
@@ -86,6 +86,28 @@ async def test_views_come_back_over_rows_that_stayed(empty_url):
     await connection.close()
 
 
+async def test_a_gap_of_klines_learns_its_interval_from_the_reason_that_named_it(empty_url):
+    await migrate(empty_url, "0004")
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute("""
+        INSERT INTO asset (id, exchange, symbol, created_at) VALUES ('a', 'binance', 'A', now()), ('b', 'binance', 'B', now());
+        INSERT INTO instrument (id, kind, exchange, native_symbol, base_asset, quote_asset, created_at)
+            SELECT 'x', 'pair', 'binance', 'AB', min(asset_key), max(asset_key), now() FROM asset;
+        INSERT INTO gap (instrument_id, channel, start_time, end_time, reason, event_time, known_at)
+            SELECT instrument_id, c, now(), now(), r, now(), now() FROM instrument,
+                (VALUES ('kline', '1M: the venue does not have it'), ('trade', '1m: x'), ('book', 'lost')) v(c, r)""")
+    await migrate(empty_url)
+    found = await connection.fetch("SELECT channel, kline_interval FROM gap ORDER BY gap_id")
+    assert [tuple(row) for row in found] == [("kline", "1M"), ("trade", None), ("book", None)]
+    copied = "instrument_id, channel, start_time, end_time, reason, event_time, known_at"
+    await connection.execute(f"INSERT INTO gap ({copied}, kline_interval) SELECT {copied}, '1m' FROM gap WHERE channel = 'kline'")
+    await downgrade(empty_url, "0004")
+    assert (
+        await connection.fetchval("SELECT string_agg(reason, ' ' ORDER BY gap_id) FROM gap") == "1M: the venue does not have it 1m: x lost"
+    )
+    await connection.close()
+
+
 async def test_migrating_again_changes_nothing(database_url):
     before = await objects(database_url)
     await migrate(database_url)
@@ -98,7 +120,7 @@ async def test_three_programs_that_migrate_at_once_all_succeed(empty_url):
 
 
 async def test_a_store_refuses_a_schema_of_another_build_by_name(empty_url):
-    with pytest.raises(BadConfig, match="schema is at none, this build needs 0004"):
+    with pytest.raises(BadConfig, match="schema is at none, this build needs 0005"):
         await open_store(empty_url)
     await migrate(empty_url, "0002")
     with pytest.raises(BadConfig, match="schema is at 0002"):

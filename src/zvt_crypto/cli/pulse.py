@@ -20,7 +20,7 @@ class Pulse:
         self.closed: deque[Kline] = deque(maxlen=8)
         self.klines_closed = 0
         self.resyncs = 0
-        self.gaps_open: dict[tuple[str, str, int, int | None], Gap] = {}
+        self.gaps_open: dict[tuple[str, str, str | None, int, int | None], Gap] = {}
         self.gaps_seen = 0
         self.streams: dict[str, StreamStatus] = {}
         self._synced: set[str] = set()
@@ -56,7 +56,7 @@ class Pulse:
             self.resyncs += 1
 
     def _take_gap(self, gap: Gap) -> None:
-        key = (gap.instrument, gap.channel, gap.start_ns, gap.first_id)
+        key = (gap.instrument, gap.channel, gap.interval, gap.start_ns, gap.first_id)
         if key not in self.gaps_open:
             self.gaps_seen += 1
         if gap.filled_from is not None:

@@ -157,7 +157,8 @@ class MarkPrice(msgspec.Struct, frozen=True, gc=False, tag="mark", tag_field="ki
 class Gap(msgspec.Struct, frozen=True, gc=False, tag="gap", tag_field="kind"):
     """A hole in a channel: [start_ns, end_ns), and the ids missing where there are ids (both ends inclusive).
 
-    `filled_from` is None while the hole stands; otherwise where the missing part came from (`rest`, `trades`, ...).
+    `filled_from` is None while the hole stands; otherwise where the missing part came from (`rest`, `trades`, ...). `interval`: of
+    klines; None for other channels, and where the klines of all intervals are missing.
     """
 
     instrument: str
@@ -170,3 +171,4 @@ class Gap(msgspec.Struct, frozen=True, gc=False, tag="gap", tag_field="kind"):
     filled_from: str | None
     event_ns: int = 0
     recv_ns: int = 0
+    interval: Interval | None = None

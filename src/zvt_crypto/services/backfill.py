@@ -188,7 +188,7 @@ class Backfill:
 
     async def _heal(self, gap: Gap) -> bool:
         if gap.channel == "kline":
-            lengths = [i for i in Interval if gap.reason.startswith(f"{i}:")] or list(Interval)
+            lengths = list(Interval) if gap.interval is None else [gap.interval]
             reports = [await self.klines(gap.instrument, i, gap.start_ns, gap.end_ns) for i in lengths if _spans(i, gap)]
             return all(report.is_complete for report in reports)
         if gap.channel == "trade" or gap.channel == "agg":

@@ -1,4 +1,4 @@
-"""What was dropped, as gaps: one for each instrument and channel, however many events it stands for."""
+"""What was dropped, as gaps: one for each instrument, channel and interval, however many events it stands for."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import msgspec
 
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookSample, Funding, Gap, Kline, MarkPrice, Trade
-from zvt_crypto.domain.time import next_ns
+from zvt_crypto.domain.time import Interval, next_ns
 
 Channel = Literal["trade", "agg", "kline", "book", "mark", "funding"]
 REASON = "dropped: queue and spool were full"
 
 
 class Holes:
-    """Grows with instruments and channels only."""
+    """Grows with instruments, channels and intervals only."""
 
     def __init__(self) -> None:
-        self._gaps: dict[tuple[str, Channel], Gap] = {}
+        self._gaps: dict[tuple[str, Channel, Interval | None], Gap] = {}
 
     def __len__(self) -> int:
         return len(self._gaps)
@@ -30,7 +30,7 @@ class Holes:
             gap = _gap_of(event)
             if gap is None:
                 continue
-            key = (gap.instrument, gap.channel)
+            key = (gap.instrument, gap.channel, gap.interval)
             held = self._gaps.get(key)
             self._gaps[key] = gap if held is None else _joined(held, gap)
 
@@ -51,7 +51,7 @@ def _gap_of(event: Event) -> Gap | None:
             return Gap(event.instrument, event.stream, event.event_ns, event.event_ns + 1, number, number, REASON, None, event.event_ns)
         case Kline(final=True):
             end_ns = next_ns(event.interval, event.open_ns)
-            return Gap(event.instrument, "kline", event.open_ns, end_ns, None, None, REASON, None, event.event_ns)
+            return Gap(event.instrument, "kline", event.open_ns, end_ns, None, None, REASON, None, event.event_ns, interval=event.interval)
         case Funding():
             return Gap(event.instrument, "funding", event.event_ns, event.event_ns + 1, None, None, REASON, None, event.event_ns)
         case MarkPrice():

@@ -154,6 +154,8 @@ class KlineFlow:
             while self.done_until_ns < open_ns and self.done_until_ns not in self._ahead:
                 self.done_until_ns = next_ns(self.interval, self.done_until_ns)
             if self.done_until_ns > start_ns:
-                text = f"{self.interval}: {reason}"
-                self._publish(Gap(self.instrument, "kline", start_ns, self.done_until_ns, None, None, text, None, self.done_until_ns))
+                self._publish(self._gap(start_ns, self.done_until_ns, reason))
             self._pass_ahead()
+
+    def _gap(self, start_ns: int, end_ns: int, reason: str) -> Gap:
+        return Gap(self.instrument, "kline", start_ns, end_ns, None, None, reason, None, end_ns, interval=self.interval)

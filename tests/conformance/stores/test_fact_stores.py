@@ -8,6 +8,7 @@ import pytest
 from stores_fixtures import KNOWN, MINUTE, PAIR, PERP, START
 from zvt_crypto.domain.errors import ConstraintViolated
 from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, MarkPrice
+from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import FactStore, Written
 
 HOURS = 60 * MINUTE
@@ -84,6 +85,15 @@ async def test_a_gap_is_one_row_that_is_filled(fact_store):
     assert await fact_store.read_gaps(PERP.id) == []
 
 
+async def test_gaps_of_klines_are_told_apart_by_interval(fact_store):
+    rows = [gap(channel="kline", first_id=None, last_id=None, interval=i) for i in (None, Interval.MIN_1, Interval.MONTH_1)]
+    await fact_store.save_gaps(rows, KNOWN)
+    filled = msgspec.structs.replace(rows[1], filled_from="rest")
+    await fact_store.save_gaps([filled], KNOWN)
+    assert sorted(await fact_store.read_gaps(), key=str) == sorted([rows[0], filled, rows[2]], key=str)
+    assert await fact_store.read_gaps(open_only=True) == [rows[0], rows[2]]
+
+
 async def test_a_filled_gap_that_is_told_again_stays_filled(fact_store):
     await fact_store.save_gaps([gap(filled_from="rest")], KNOWN)
     await fact_store.save_gaps([gap()], KNOWN)
@@ -115,5 +125,7 @@ async def test_wrong_facts_are_named(fact_store):
         await fact_store.save_books([book(1), book(bids=[(100.0, 1.0)])], KNOWN)
     with pytest.raises(ConstraintViolated, match=f"gap_range.*{PAIR.id}"):
         await fact_store.save_gaps([gap(end_ns=START - MINUTE)], KNOWN)
+    with pytest.raises(ConstraintViolated, match=f"gap_interval_of_klines.*{PAIR.id}"):
+        await fact_store.save_gaps([gap(interval=Interval.MIN_1)], KNOWN)
     with pytest.raises(ConstraintViolated, match=NOBODY):
         await fact_store.save_funding([funding(instrument=NOBODY)], KNOWN)

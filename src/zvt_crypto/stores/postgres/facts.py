@@ -9,8 +9,12 @@ book snapshots, which keep nanoseconds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, MarkPrice
+from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
@@ -21,7 +25,7 @@ _FUNDING_TYPES = ["int4", "timestamptz", "timestamptz", "float8", "float8"]
 _MARK = "instrument_id, event_time, known_at, mark_price, index_price, funding_rate, next_funding_time"
 _MARK_TYPES = ["int4", "timestamptz", "timestamptz", "float8", "float8", "float8", "timestamptz"]
 _BOOK = "instrument_id, event_ns_rest, event_time, known_at, last_id, bid_prices, bid_sizes, ask_prices, ask_sizes"
-_GAP = "instrument_id, channel, start_time, end_time, first_id, last_id, reason, filled_from, event_time, known_at"
+_GAP = "instrument_id, channel, start_time, end_time, first_id, last_id, reason, filled_from, event_time, known_at, kline_interval"
 
 
 class PostgresFacts:
@@ -80,8 +84,8 @@ class PostgresFacts:
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
         """As ports.FactStore says. A start is cut down to a microsecond and an end up, so that the hole is inside."""
         text = f"""
-            INSERT INTO gap ({_GAP}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-            ON CONFLICT (instrument_id, channel, start_time, coalesce(first_id, -1)) DO UPDATE
+            INSERT INTO gap ({_GAP}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            ON CONFLICT (instrument_id, channel, start_time, coalesce(first_id, -1), coalesce(kline_interval, '')) DO UPDATE
             SET end_time = excluded.end_time, last_id = coalesce(excluded.last_id, gap.last_id), reason = excluded.reason,
                 filled_from = coalesce(excluded.filled_from, gap.filled_from), known_at = excluded.known_at"""
 
@@ -99,6 +103,7 @@ class PostgresFacts:
                     g.filled_from,
                     g.event_ns,
                     known_at_ns,
+                    None if g.interval is None else g.interval.value,
                 )
                 for g in gaps
             ]
@@ -111,12 +116,12 @@ class PostgresFacts:
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]:
         """By start; `open_only`: those that nothing filled yet."""
         text = f"""
-            SELECT i.id, channel, start_time, end_time, first_id, last_id, reason, filled_from, event_time
+            SELECT i.id, channel, start_time, end_time, first_id, last_id, reason, filled_from, event_time, kline_interval
             FROM gap JOIN instrument i USING (instrument_id)
             WHERE ($1::text IS NULL OR i.id = $1) {"AND filled_from IS NULL" if open_only else ""}
             ORDER BY start_time, gap_id"""
         rows = await self._pool.run("read gaps", lambda connection: connection.fetch(text, instrument))
-        return [Gap(*row) for row in rows]
+        return [_gap(*row) for row in rows]
 
     async def _save(self, table: str, columns: str, types: Sequence[str], rows: list[Row], fills: Sequence[str]) -> Written:
         if not rows:
@@ -164,6 +169,11 @@ class PostgresFacts:
 def _sides(book: BookSnapshot) -> list[list[float]]:
     """Prices and sizes of the bids, then of the asks."""
     return [[level[i] for level in side] for side in (book.bids, book.asks) for i in (0, 1)]
+
+
+def _gap(*row: Any) -> Gap:
+    *told, interval = row
+    return msgspec.structs.replace(Gap(*told), interval=None if interval is None else Interval(interval))
 
 
 def _up(at_ns: int) -> int:

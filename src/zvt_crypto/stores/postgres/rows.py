@@ -58,6 +58,8 @@ def naming_rows(table: str, keys: Keys, columns: str) -> Iterator[None]:
         values = failing_row(error)
         if not values:
             raise
-        values[0] = keys.name(int(values[0]))
-        named = ", ".join(f"{column} {value}" for column, value in zip(columns.split(", "), values, strict=False))
+        names = columns.split(", ")
+        at = names.index("instrument_id")
+        values[at] = keys.name(int(values[at]))
+        named = ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=False))
         raise ConstraintViolated(f"{table} refuses a row ({error.constraint_name}): {named}") from error
