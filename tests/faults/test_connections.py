@@ -38,7 +38,7 @@ async def after_a_stall(seed: int, *, answers_pings: bool) -> Live:
             live.faults.stall()
         await live.sleep(10)
         live.faults.resume()
-        live.faults._drops.clear()
+        live.faults._rules.clear()
         await live.sleep(60)
     return live
 

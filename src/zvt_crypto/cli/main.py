@@ -174,7 +174,9 @@ def kdata(
 def emulator(
     mode: Annotated[Emulation, typer.Argument(help="market: a seeded synthetic one; replay: a capture.")] = Emulation.market,
     files: Annotated[list[Path] | None, typer.Argument(help="Captures to replay.")] = None,
-    exchange: Exchange = None,
+    exchange: Annotated[
+        str | None, typer.Option("--exchange", "-e", help="Whose protocols, by commas. [default: binance]")
+    ] = None,
     host: str = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
     ws_port: Annotated[int, typer.Option(min=0, max=65535)] = 9001,
@@ -183,15 +185,16 @@ def emulator(
     rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
     speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
+    faults: Annotated[Path | None, typer.Option(help="A script of what goes wrong, and when (TOML).")] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
-    """An exchange on this machine that speaks the exchange's own REST and WebSocket protocol; Binance's unless told otherwise."""
+    """Exchanges on this machine that speak their own REST and WebSocket protocols; Binance unless told otherwise."""
     from zvt_crypto.cli.commands.emulator import run_emulator
 
     _end(
         run_emulator(
-            mode.value, files or [], exchange=exchange, host=host, rest_port=rest_port, ws_port=ws_port,
-            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, with_parent=with_parent,
+            mode.value, files or [], exchanges=_names(exchange) or ("binance",), host=host, rest_port=rest_port, ws_port=ws_port,
+            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, faults=faults, with_parent=with_parent,
         )
     )  # fmt: skip
 

@@ -134,6 +134,10 @@ class BarPages:
             return next(iter(self._seconds(open_ns, open_ns + NS_PER_S)), None)
         return self._long(interval, floor_open(interval, at_ns), bounds[1])
 
+    def forget(self) -> None:
+        """Minutes have changed: long bars are joined anew."""
+        self._closed.clear()
+
     def _long(self, interval: str, open_ns: int, now_ns: int) -> Bar | None:
         close_ns = next_open(interval, open_ns)
         if interval == MINUTE:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import Emission, Market, World
+from zvt_crypto.emulator.model import BarEvent, Emission, Market, World
 
 Answer = tuple[int, dict[str, str], bytes]
 END_OF_RUN = "!end"  # the stream on which a replay that repeats says that one run is over
@@ -90,6 +93,14 @@ class Dialect(Protocol):
         """The connection has ended."""
         ...
 
+    def scale_limits(self, factor: float) -> None:
+        """Multiply every limit of requests by a factor, from now on."""
+        ...
+
+    def restart_books(self) -> None:
+        """Begin the sequence numbers of books anew, as the exchange does after maintenance. Raises BadInput where it never does."""
+        ...
+
     def poll(self, now_ns: int) -> int:
         """Let the world move on to `now_ns`. Returns how many events came."""
         ...
@@ -107,6 +118,11 @@ class Lobby:
         self.sessions: dict[int, Any] = {}
         self._listening: dict[tuple[Market, str], dict[tuple[int, str], None]] = {}
         self._next_id = 1
+        self._now_ns = 0
+        self._numbers = count()
+        self._late: list[tuple[int, int, int, bytes]] = []  # (due, number, session, frame)
+        self._late_bars: list[tuple[int, int, Emission]] = []
+        self._behind: dict[int, list[bytes]] = {}  # session → frames that come after its next one
 
     @property
     def streams(self) -> int:
@@ -138,6 +154,7 @@ class Lobby:
     def leave(self, session: Session) -> None:
         """The connection has ended: nothing of it is heard any more."""
         self.sessions.pop(session.id, None)
+        self._behind.pop(session.id, None)
         for (market, stream), listening in list(self._listening.items()):
             for one, tag in [key for key in listening if key[0] == session.id]:
                 assert one == session.id, "only its own"
@@ -145,11 +162,14 @@ class Lobby:
 
     def poll(self, now_ns: int, frames_of: Callable[[Emission], Callable[[Any, str], Iterable[bytes]]]) -> int:
         """Let the world move on: `frames_of(emission)` gives, for a session and tag, the frames it hears. Returns how many events came."""
-        if self.faults.takes_cut():
-            self.close_all(Closing(1006, "cut"))
+        self.faults.run_due(now_ns)
+        closing = self.faults.takes_closing()
+        if closing is not None:
+            self.close_all(Closing(*closing))
+        self._release(now_ns)
         waiting = max((len(session.outbox) + session.unread for session in self.sessions.values()), default=0)
         emissions = self.world.poll(now_ns, max(0, _ROOM - waiting))
-        for emission in emissions:
+        for emission in self._in_time(emissions, now_ns):
             if emission.stream == END_OF_RUN:
                 self.close_all(Closing(1001, "the recording begins anew"))
                 continue
@@ -165,18 +185,49 @@ class Lobby:
         return len(emissions)
 
     def send(self, session: Session, frames: Iterable[bytes]) -> None:
-        """Put market frames into the outbox, but those that a fault loses."""
-        faults = None if self.faults.idle else self.faults
+        """Put market frames into the outbox, as far as faults let them through."""
+        if self.faults.idle and not self._behind:
+            session.outbox.extend(frames)
+            return
         for frame in frames:
-            if faults is None or not faults.loses(frame):
-                session.outbox.append(frame)
+            for arriving, late_s in self.faults.pass_on(frame):
+                self._put(session, arriving, late_s)
+
+    def _put(self, session: Session, frame: bytes, late_s: float) -> None:
+        if late_s < 0:
+            self._behind.setdefault(session.id, []).append(frame)
+        elif late_s > 0:
+            heappush(self._late, (self._now_ns + int(late_s * NS_PER_S), next(self._numbers), session.id, frame))
+        else:
+            session.outbox.append(frame)
+            session.outbox.extend(self._behind.pop(session.id, ()))
+
+    def _release(self, now_ns: int) -> None:
+        """Frames whose delay is over."""
+        self._now_ns = now_ns
+        while self._late and self._late[0][0] <= now_ns:
+            _, _, session_id, frame = heappop(self._late)
+            if session_id in self.sessions:
+                self.sessions[session_id].outbox.append(frame)
+
+    def _in_time(self, emissions: list[Emission], now_ns: int) -> list[Emission]:
+        """The emissions without closing klines that are made late, and with those whose time has come."""
+        kept = []
+        while self._late_bars and self._late_bars[0][0] <= now_ns:
+            kept.append(heappop(self._late_bars)[2])
+        for emission in emissions:
+            late_s = self.faults.takes_late_kline() if isinstance(emission.fact, BarEvent) and emission.fact.is_final else 0.0
+            if late_s:
+                heappush(self._late_bars, (now_ns + int(late_s * NS_PER_S), next(self._numbers), emission))
+            else:
+                kept.append(emission)
+        return kept
 
     def next_due_ns(self, now_ns: int) -> int | None:
         """When `poll` has something to do next."""
         times = [session.due_ns() for session in self.sessions.values()]
-        due = self.world.next_ns(now_ns)
-        if due is not None:
-            times.append(due)
+        times += [due for due in (self.world.next_ns(now_ns), self.faults.due_ns()) if due is not None]
+        times += [held[0][0] for held in (self._late, self._late_bars) if held]
         return min(times, default=None)
 
     def close_all(self, closing: Closing) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from itertools import count
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from zvt_crypto.domain.time import NS_PER_S
 
@@ -36,6 +38,18 @@ class _Ordered(NamedTuple):
     prefix: str
 
 
+Bend = Literal["drop", "delay", "duplicate", "reorder", "corrupt", "truncate"]
+
+
+class _Rule(NamedTuple):
+    """What happens to the next `times` frames (None: to every one) that are picked."""
+
+    kind: Bend
+    picks: Callable[[bytes], bool]
+    times: int | None
+    by_s: float
+
+
 class Faults:
     """The faults in force. Times are the carrier's `now_ns`; nothing here looks at a clock.
 
@@ -45,22 +59,44 @@ class Faults:
     def __init__(self) -> None:
         self.dropped = 0
         self.phrases: Mapping[int, Phrase] = MappingProxyType({})
-        self._drops: list[tuple[Callable[[bytes], bool], int | None]] = []
+        self.bent: dict[str, int] = {}  # kind → frames that it happened to
+        self.skew_ns = 0  # the exchange's clock against the machine's
+        self._rules: list[_Rule] = []
+        self._mute = False
+        self._closing: tuple[int, str] | None = None
+        self._late_klines, self._late_by_s = 0, 0.0
+        self._agenda: list[tuple[int, int, Callable[[int], None], int | None]] = []
+        self._numbers = count()
         self._answers: deque[_Ordered] = deque()
         self._refused_for_s: float | None = None
         self._refused_until_ns = 0
-        self._cut_asked = False
         self._stalled = False
 
     # ── Told by tests and scripts ─────────────────────────────────────────────────────────────────────────────────────
 
     def drop_frame(self, predicate: Callable[[bytes], bool], times: int | None = 1) -> None:
         """Lose the next `times` frames (None: every one) whose payload the predicate picks. Each session's copy is a frame of its own."""
-        self._drops.append((predicate, times))
+        self.bend_frame("drop", predicate, times)
+
+    def bend_frame(self, kind: Bend, predicate: Callable[[bytes], bool], times: int | None = 1, *, by_s: float = 0.0) -> None:
+        """As `drop_frame`, for everything that may happen to a frame. `by_s`: how late a delayed one is."""
+        self._rules.append(_Rule(kind, predicate, times, by_s))
+
+    def skew(self, seconds: float) -> None:
+        """Set the exchange's clock before (or behind) the machine's. Set back while it runs, it stands still until it is right."""
+        self.skew_ns = int(seconds * NS_PER_S)
+
+    def late_klines(self, times: int, by_s: float) -> None:
+        """The next closing klines come late by so many seconds."""
+        self._late_klines, self._late_by_s = times, by_s
 
     def cut_all(self) -> None:
         """End every connection without a close frame."""
-        self._cut_asked = True
+        self.close_all(1006, "cut")
+
+    def close_all(self, code: int, reason: str) -> None:
+        """End every connection with a close frame of that code."""
+        self._closing = (code, reason)
 
     def refuse_connections(self, seconds: float) -> None:
         """Refuse new WebSocket connections for that long, from the next poll or attempt on."""
@@ -71,8 +107,12 @@ class Faults:
         self._stalled = True
 
     def resume(self) -> None:
-        """End a stall."""
-        self._stalled = False
+        """End a stall or a silence."""
+        self._stalled = self._mute = False
+
+    def mute(self) -> None:
+        """Heartbeats only: connections live, pings and answers come, market data does not."""
+        self._mute = True
 
     def http(
         self, status: int, times: int = 1, *, headers: dict[str, str] | None = None, body: bytes | None = None, path: str = ""
@@ -97,7 +137,8 @@ class Faults:
         phrase = self.phrases.get(one.status, Phrase(_PAGE % (one.status, one.status)))
         body = phrase.body if one.body is None else one.body
         kind = "application/json" if body.startswith(b"{") else "text/html"
-        return HttpAnswer(one.status, {"Content-Type": kind, **phrase.headers, **one.headers}, body)
+        headers = {"Content-Type": kind, **phrase.headers, **one.headers}
+        return HttpAnswer(one.status, {name: value for name, value in headers.items() if value}, body)
 
     def refuses(self, now_ns: int) -> bool:
         """Whether a new connection is refused now."""
@@ -106,9 +147,9 @@ class Faults:
             self._refused_for_s = None
         return now_ns < self._refused_until_ns
 
-    def takes_cut(self) -> bool:
-        """Whether all connections end now; asked once for each cut."""
-        asked, self._cut_asked = self._cut_asked, False
+    def takes_closing(self) -> tuple[int, str] | None:
+        """(code, reason) where all connections end now; asked once for each order."""
+        asked, self._closing = self._closing, None
         return asked
 
     @property
@@ -118,21 +159,68 @@ class Faults:
 
     @property
     def idle(self) -> bool:
-        """Whether `loses` can only say no."""
-        return not self._drops and not self._stalled
+        """Whether `pass_on` can only pass a frame on as it is."""
+        return not self._rules and not self._stalled and not self._mute
 
     def loses(self, payload: bytes) -> bool:
-        """Whether this frame is lost on its way."""
-        if self._stalled:
+        """Whether this frame is lost on its way; for frames that cannot be bent otherwise."""
+        return not self.pass_on(payload)
+
+    def pass_on(self, payload: bytes) -> list[tuple[bytes, float]]:
+        """What arrives of a market frame, each with the seconds that it is late: nothing, itself, or something else. A frame that comes
+        after the next one is late by -1."""
+        if self._stalled or self._mute:
             self.dropped += 1
-            return True
-        for index, (predicate, times) in enumerate(self._drops):
-            if predicate(payload):
-                self.dropped += 1
-                if times is not None:
-                    if times == 1:
-                        del self._drops[index]
-                    else:
-                        self._drops[index] = (predicate, times - 1)
-                return True
-        return False
+            return []
+        for index, rule in enumerate(self._rules):
+            if rule.picks(payload):
+                if rule.times == 1:
+                    del self._rules[index]
+                elif rule.times is not None:
+                    self._rules[index] = rule._replace(times=rule.times - 1)
+                self.dropped += rule.kind == "drop"
+                self.bent[rule.kind] = self.bent.get(rule.kind, 0) + 1
+                return _bent(payload, rule)
+        return [(payload, 0.0)]
+
+    def takes_late_kline(self) -> float:
+        """By how many seconds the next closing kline is late; 0 for in time."""
+        if self._late_klines <= 0:
+            return 0.0
+        self._late_klines -= 1
+        return self._late_by_s
+
+    # ── The agenda: what a script has planned ─────────────────────────────────────────────────────────────────────────
+
+    def plan(self, at_ns: int, action: Callable[[int], None], every_ns: int | None = None) -> None:
+        """Call `action(now_ns)` at a time of the emulator's clock, and then every so often."""
+        heappush(self._agenda, (at_ns, next(self._numbers), action, every_ns))
+
+    def run_due(self, now_ns: int) -> None:
+        """Do what is due."""
+        while self._agenda and self._agenda[0][0] <= now_ns:
+            at_ns, number, action, every_ns = heappop(self._agenda)
+            action(now_ns)
+            if every_ns is not None:
+                heappush(self._agenda, (max(at_ns + every_ns, now_ns + 1), number, action, every_ns))
+
+    def due_ns(self) -> int | None:
+        """When something is due next."""
+        return self._agenda[0][0] if self._agenda else None
+
+
+def _bent(payload: bytes, rule: _Rule) -> list[tuple[bytes, float]]:
+    half = len(payload) // 2
+    match rule.kind:
+        case "drop":
+            return []
+        case "delay":
+            return [(payload, rule.by_s)]
+        case "duplicate":
+            return [(payload, 0.0), (payload, 0.0)]
+        case "reorder":
+            return [(payload, -1.0)]
+        case "corrupt":  # a control character in the middle: no longer JSON
+            return [(payload[:half] + b"\x00#" + payload[half + 2 :], 0.0)]
+        case "truncate":
+            return [(payload[:half], 0.0)]

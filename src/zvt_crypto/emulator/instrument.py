@@ -86,6 +86,17 @@ class MarketInstrument:
         self.minute = flat(at_ns, closed.close)
         return closed
 
+    def revise_minute(self) -> Bar:
+        """The newest closed minute with one lot more at its close."""
+        bar = self._minutes[-1] if self._minutes else self.minute
+        lot = self.listing.lot_e8
+        revised = bar._replace(size=bar.size + lot, turnover=bar.turnover + lot * bar.close, trades=bar.trades + 1)
+        if self._minutes:
+            self._minutes[-1] = revised
+            self._closed_day = (0, 0, None)
+            self.pages.forget()
+        return revised
+
     def _book_fills(self, fills: list[Fill]) -> tuple[list[Trade], list[Agg]]:
         tick, lot = self.listing.tick_e8, self.listing.lot_e8
         at_ns = self.now_ns // NS_PER_MS * NS_PER_MS

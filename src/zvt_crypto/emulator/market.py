@@ -110,12 +110,13 @@ class _Stream:
 class _Lane:
     """An instrument and who watches it."""
 
-    __slots__ = ("immediate", "index", "instrument", "key", "streams")
+    __slots__ = ("immediate", "index", "instrument", "is_gone", "key", "streams")
 
     def __init__(self, instrument: MarketInstrument, index: int) -> None:
         self.instrument = instrument
         self.index = index
         self.key: tuple[Market, str] = (instrument.listing.market, instrument.listing.symbol)
+        self.is_gone = False
         self.immediate: dict[str, str] = {}  # kind → stream
         self.streams: dict[str, _Stream] = {}
 
@@ -150,6 +151,7 @@ class MarketWorld:
         self._events = 0
         self._watches = 0
         self._now_ns = live_ns
+        self._seed, self._events_per_s = seed, events_per_s
         for symbol in symbols:
             self._add(symbol, seed, live_ns, events_per_s, history_days)
         self.advance(start_ns)
@@ -186,6 +188,8 @@ class MarketWorld:
             at_ns, rank, index, _, stream = heappop(heap)
             lane = self._by_index[index]
             self._now_ns = at_ns
+            if lane.is_gone:
+                continue
             if rank == _ORDER:
                 self._order(lane)
                 heappush(heap, (lane.instrument.crowd.next_ns, _ORDER, index, 0, None))
@@ -199,7 +203,7 @@ class MarketWorld:
     def next_ns(self, now_ns: int) -> int | None:
         """World.next_ns: streams with a rhythm speak on its grid only, so nothing is due before."""
         grid_ns: int | None = None
-        for lane in self._by_index:
+        for lane in self._lanes.values():
             if lane.immediate:
                 return self._heap[0][0]
             for stream in lane.streams.values():
@@ -208,6 +212,43 @@ class MarketWorld:
             return None
         grid_ns = gcd(grid_ns, 50 * NS_PER_MS) if grid_ns < 1000 * NS_PER_MS else 1000 * NS_PER_MS
         return -(-self._heap[0][0] // grid_ns) * grid_ns
+
+    # ── Changes of the listing ────────────────────────────────────────────────────────────────────────────────────────
+
+    def list_symbol(self, symbol: Symbol) -> None:
+        """List one more instrument, from now on. Raises BadInput where it is listed already."""
+        self._add(symbol, self._seed, self._now_ns // NS_PER_MINUTE * NS_PER_MINUTE, self._events_per_s, history_days=0)
+        self._by_index[-1].instrument.begin()
+
+    def delist(self, market: Market, name: str) -> None:
+        """Stop an instrument: it trades no more, and is listed no more. Raises BadInput."""
+        self._listed(market, name)
+        lane = self._lanes.pop((market, name))
+        lane.is_gone = True
+        lane.immediate.clear()
+        lane.streams.clear()
+        del self._listings[market][name]
+
+    def refine_tick(self, market: Market, name: str, by: int) -> None:
+        """Let the price step be `by` times finer from now on (2, 5 or 10). Raises BadInput where there is no such step."""
+        listing = self._listed(market, name)
+        if by not in (2, 5, 10) or listing.tick_e8 % by:
+            raise BadInput(f"tick {listing.tick_e8 / 1e8} of {name} cannot be {by} times finer")
+        self._listings[market][name] = msgspec.structs.replace(listing, tick_e8=listing.tick_e8 // by)
+
+    def revise_minute(self, market: Market, name: str) -> None:
+        """Correct the newest closed minute after the fact, as exchanges do: one lot more at its close, sent once more to who listens."""
+        self._listed(market, name)
+        lane = self._lanes[market, name]
+        bar = lane.instrument.revise_minute()
+        for stream in lane.streams.values():
+            if stream.kind == "kline" and stream.interval == "1m":
+                self._emit(lane, stream.name, BarEvent("1m", bar, True, self._now_ns))
+
+    def _listed(self, market: Market, name: str) -> Listing:
+        if name not in self._listings[market]:
+            raise BadInput(f"{market} has no {shown(name)}; it has {', '.join(self._listings[market])}")
+        return self._listings[market][name]
 
     # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -68,8 +68,7 @@ class MemorySocket:
             await self._line.clock.sleep(self._latency_ns / NS_PER_S)
         if self._closed or self._session.closing:
             raise Disconnected("the emulated connection has ended")
-        now_ns = self._line.clock.now_ns()
-        answers = self._line.dialect.on_text(self._session, payload, now_ns)
+        answers = self._line.dialect.on_text(self._session, payload, self._line.now_ns())
         if not self._line.dialect.faults.stalled:
             self._session.outbox.extend(answers)
         self._line.changed()
@@ -90,7 +89,7 @@ class MemorySocket:
         """Move what the dialect has for this session onto the wire."""
         session = self._session
         if session.pings and not self._line.dialect.faults.stalled:
-            self._line.dialect.on_control(session, now_ns, is_pong=True)
+            self._line.dialect.on_control(session, self._line.now_ns(), is_pong=True)
         session.pings.clear()
         if session.outbox:
             arrives_ns = now_ns + self._latency_ns
@@ -113,10 +112,14 @@ class _Line:
         self._task: asyncio.Task[None] | None = None
         self._bell = asyncio.Event()
 
+    def now_ns(self) -> int:
+        """The exchange's clock: ours, and a skew where a fault set one."""
+        return self.clock.now_ns() + self.dialect.faults.skew_ns
+
     def pump(self) -> None:
         """Poll the dialect and move frames."""
         now_ns = self.clock.now_ns()
-        self.dialect.poll(now_ns)
+        self.dialect.poll(self.now_ns())
         for socket in list(self.sockets.values()):
             socket.take(now_ns)
 
@@ -131,7 +134,7 @@ class _Line:
         while self.sockets:
             self.pump()
             self._bell.clear()
-            now_ns = self.clock.now_ns()
+            now_ns = self.now_ns()
             due_ns = self.dialect.next_due_ns(now_ns)
             wait_s = 3600.0 if due_ns is None else max((due_ns - now_ns) / NS_PER_S, 1e-9)
             await _either(self._bell, wait_s)
@@ -181,9 +184,7 @@ class MemoryTransport:
         parts = urlsplit(url)
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
-        status, answered, content = line.dialect.handle_http(
-            method, parts.path, parts.query, headers or {}, self._clock.now_ns(), body or b""
-        )
+        status, answered, content = line.dialect.handle_http(method, parts.path, parts.query, headers or {}, line.now_ns(), body or b"")
         await self._travel(timeout_ms, url)
         return MemoryResponse(status, {name.lower(): value for name, value in answered.items()}, content)
 
@@ -193,9 +194,7 @@ class MemoryTransport:
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
         try:
-            session = line.dialect.begin(
-                line.dialect.admit(parts.path, parts.query, self._clock.now_ns(), parts.hostname or ""), self._clock.now_ns()
-            )
+            session = line.dialect.begin(line.dialect.admit(parts.path, parts.query, line.now_ns(), parts.hostname or ""), line.now_ns())
         except OpenRefused as refusal:
             raise _refused(refusal, url) from None
         socket = line.sockets[session.id] = MemorySocket(line, session, self._latency_ns)

@@ -108,7 +108,7 @@ class EmulatorServer:
 
     def __init__(self, dialect: Dialect, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.dialect = dialect
-        self.now_ns = now_ns
+        self._clock = now_ns
         self.listeners: set[_Listener] = set()
         self._bell = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -152,6 +152,10 @@ class EmulatorServer:
             await self._runner.cleanup()
             self._runner = None
         self.dialect.world.save()
+
+    def now_ns(self) -> int:
+        """The exchange's clock: the machine's, and a skew where a fault set one."""
+        return self._clock() + self.dialect.faults.skew_ns
 
     def ring(self) -> None:
         """Something may be due: the pump looks now."""

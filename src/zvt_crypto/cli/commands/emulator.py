@@ -27,7 +27,7 @@ def run_emulator(
     mode: str,
     files: list[Path],
     *,
-    exchange: str | None = None,
+    exchanges: Sequence[str] = ("binance",),
     host: str,
     rest_port: int,
     ws_port: int,
@@ -36,16 +36,35 @@ def run_emulator(
     rate: float,
     speed: float,
     position: Path | None,
+    faults: Path | None = None,
     with_parent: bool = False,
 ) -> int:
-    """Serve. The first line on stdout is a JSON object that says where."""
+    """Serve. The first line on stdout is a JSON object that says where; several exchanges take every second port from the given ones on."""
     if mode == "market" and files:
         raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
-    spoken = (exchange or "binance").lower()
-    speaks = _dialect(spoken)
-    world = _market(symbols, seed, rate) if mode == "market" else _replay(files, spoken, speed, position)
-    run(lambda: _serve(speaks(world), host, rest_port, ws_port, with_parent))
+    spoken = list(dict.fromkeys(name.lower() for name in exchanges))
+    if mode == "replay" and len(spoken) > 1:
+        raise BadInput(f"a capture is of one exchange, not of {', '.join(spoken)}")
+    made = {}
+    for name in spoken:
+        # Each speaks of a market of its own, that is the same one: same seed, same start, same trades.
+        speaks = _dialect(name)
+        made[name] = speaks(_market(symbols, seed, rate) if mode == "market" else _replay(files, name, speed, position))
+        if faults is not None:
+            _plan(faults, made[name])
+    ports = [(port and port + 2 * number for port in (rest_port, ws_port)) for number in range(len(made))]
+    run(lambda: _serve(made, host, [(rest, ws) for rest, ws in ports], with_parent))
     return exits.OK
+
+
+def _plan(file: Path, dialect: Dialect) -> None:
+    import time
+
+    from zvt_crypto.emulator.script import read_script, set_up
+
+    if not file.is_file():
+        raise BadInput(f"script of faults {shown(str(file))} does not exist")
+    set_up(read_script(file.read_text("utf-8")), dialect, time.time_ns())
 
 
 def _dialect(exchange: str) -> Callable[[World], Dialect]:
@@ -87,14 +106,19 @@ def _replay(files: Sequence[Path], exchange: str, speed: float, position: Path |
     return ReplayWorld(read_capture(list(files)), speed=speed or None, state_path=position)
 
 
-async def _serve(dialect: Dialect, host: str, rest_port: int, ws_port: int, with_parent: bool) -> None:
+async def _serve(dialects: dict[str, Dialect], host: str, ports: list[tuple[int, int]], with_parent: bool) -> None:
     from zvt_crypto.emulator.server import EmulatorServer
 
-    server = EmulatorServer(dialect)
+    servers = {name: EmulatorServer(dialect) for name, dialect in dialects.items()}
     async with stop_signals() as asked:
-        rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+        places = {}
         try:
-            print(msgspec.json.encode({"rest_url": rest_url, "ws_url": ws_url, **_told(dialect.world)}).decode(), flush=True)
+            for (name, server), (rest_port, ws_port) in zip(servers.items(), ports, strict=True):
+                rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+                places[name] = {"rest_url": rest_url, "ws_url": ws_url}
+            first = next(iter(dialects))
+            told = {**places[first], "exchanges": places, **_told(dialects[first].world)}
+            print(msgspec.json.encode(told).decode(), flush=True)
             waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(asked.wait())]
             if with_parent:
                 waits.append(asyncio.ensure_future(_parent_gone()))
@@ -102,7 +126,8 @@ async def _serve(dialect: Dialect, host: str, rest_port: int, ws_port: int, with
             for wait in waits:
                 wait.cancel()
         finally:
-            await server.stop()
+            for server in servers.values():
+                await server.stop()
 
 
 def _told(world: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.emulator.binance import wire
 from zvt_crypto.emulator.binance.limits import LIMIT, PHRASES, WeightMeter
 from zvt_crypto.emulator.binance.rest import ENDPOINTS, Fault, Query, route
@@ -164,6 +165,17 @@ class BinanceDialect:
         if self.world.mode == "market" and not is_sent(session.market, stream):
             return None
         return self.world.canonical(session.market, stream)
+
+    # ── Asked by tests and scripts ────────────────────────────────────────────────────────────────────────────────────
+
+    def scale_limits(self, factor: float) -> None:
+        """The weights a minute, from now on; exchangeInfo states them."""
+        for meter in self.meters.values():
+            meter.limit = max(1, int(meter.limit * factor))
+
+    def restart_books(self) -> None:
+        """Binance's update ids never begin anew."""
+        raise BadInput("binance never restarts the ids of its books: there is no such fault to play")
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
