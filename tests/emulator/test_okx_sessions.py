@@ -203,7 +203,7 @@ def test_a_closed_connection_is_forgotten(desk: OkxDesk) -> None:
 def test_trades_join_the_fills_of_one_taker_and_trades_all_does_not() -> None:
     desk = okx_desk(events_per_s=20.0)
     public, business = desk.open(), desk.open(BUSINESS)
-    joined, single = desk.ask(public, "subscribe", ("trades", "BTC-USDT")), desk.ask(business, "subscribe", ("trades-all", "BTC-USDT"))
+    joined, single = desk.ask(public, "subscribe", ("trades", "SOL-USDT")), desk.ask(business, "subscribe", ("trades-all", "SOL-USDT"))
     assert joined[1]["data"][0]["tradeId"] == single[1]["data"][0]["tradeId"]  # the last one before the subscription
     desk.wait(30)
     rows, fills = desk.rows(public, "trades"), desk.rows(business, "trades-all")
