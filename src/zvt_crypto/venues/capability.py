@@ -42,18 +42,22 @@ FEATURES = (*REST_FEATURES, *STREAM_FEATURES)
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """How a feature is to be had, and what a user should know about it (one sentence, or nothing)."""
+    """How a feature is to be had, and what a user should know about it (one sentence, or nothing).
+
+    newest: of the past, only so many of the newest rows can be had.
+    """
 
     how: How
     note: str = ""
+    newest: int | None = None
 
 
 Capabilities = Mapping[Market, Mapping[str, Claim]]
 
 
-def native(note: str = "") -> Claim:
+def native(note: str = "", *, newest: int | None = None) -> Claim:
     """The venue's own."""
-    return Claim("native", note)
+    return Claim("native", note, newest)
 
 
 def derived(note: str) -> Claim:
