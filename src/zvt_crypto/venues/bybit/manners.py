@@ -1,0 +1,91 @@
+"""How Bybit is spoken to on one connection (venues.inband.StreamManners)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import count
+
+import msgspec
+
+from zvt_crypto.domain.time import NS_PER_S
+from zvt_crypto.venues.bybit import spec
+from zvt_crypto.venues.bybit.parse import FrameParser, topic_of
+from zvt_crypto.venues.bybit.spec import Category
+from zvt_crypto.venues.inband import Message
+from zvt_crypto.venues.parsed import Ask, Broken, Parsed, Reply
+from zvt_crypto.venues.span import chunks
+
+# A ticker whose beginning is missing is asked for again this long after the last time.
+RENEW_NS = 5 * NS_PER_S
+
+
+class BybitManners:
+    """One connection to a category. `topics` in order, each once; `books`: entity id → topic."""
+
+    exchange = spec.EXCHANGE
+    ping: bytes | None = b'{"req_id":"ping","op":"ping"}'
+    ping_s = spec.PING_S
+    messages_per_s = spec.MESSAGES_PER_S
+
+    def __init__(self, category: Category, parser: FrameParser, topics: Sequence[str], books: Mapping[str, str]) -> None:
+        self._category, self._parser, self._topics = category, parser, topics
+        self._books = books
+        self._numbers = count(1)
+        self._waiting: list[str] = []  # requests of the first subscription without an answer, in the order they were sent
+        self._renewed_ns: dict[str, int] = {}
+
+    def subscribe(self) -> list[Message]:
+        """In requests as large as the category takes them."""
+        made = []
+        for part in chunks(self._topics, spec.SUBSCRIBE_MOST[self._category]):
+            number = str(next(self._numbers))
+            self._waiting.append(number)
+            made.append(Message(_request(number, "subscribe", part), (number,)))
+        return made
+
+    def renew(self, instrument: str) -> list[Message]:
+        """The venue sends a snapshot only to a new subscription of the topic."""
+        return [Message(payload) for payload in self._anew(self._books[instrument])]
+
+    def parse(self, payload: bytes, recv_ns: int) -> Sequence[Parsed]:
+        """What a frame holds. Raises Malformed."""
+        found = self._parser.parse(payload, recv_ns)
+        if len(found) == 1 and isinstance(found[0], Reply):
+            return (self._answered(found[0]),)
+        if self._parser.lost:
+            return [*found, *self._ask_tickers(recv_ns)]
+        return found
+
+    def doubted(self, payload: bytes) -> Sequence[str] | None:
+        """The book whose topic the frame names; where it names none that we subscribed to, it may have been any of them."""
+        topic = topic_of(payload).decode(errors="replace")
+        if topic not in self._topics:
+            self._parser.doubt_tickers()
+            return None
+        return tuple(instrument for instrument, of_book in self._books.items() if of_book == topic)
+
+    def _answered(self, reply: Reply) -> Reply | Broken:
+        """Some answers name no request: then it is the oldest that waits."""
+        number = reply.id if reply.id in self._waiting else None
+        if number is None and reply.id is None and self._waiting:
+            number = self._waiting[0]
+        if number is None:  # to a subscription that was made anew
+            return reply if reply.error is None else Broken(f"a topic could not be subscribed anew: {reply.error}")
+        self._waiting.remove(str(number))
+        return Reply(number, reply.error)
+
+    def _ask_tickers(self, recv_ns: int) -> list[Parsed]:
+        lost, self._parser.lost = self._parser.lost, []
+        made: list[Parsed] = []
+        for native in lost:
+            if recv_ns - self._renewed_ns.get(native, -RENEW_NS) >= RENEW_NS:
+                self._renewed_ns[native] = recv_ns
+                made.append(Ask(self._anew(spec.topic_name(native, "ticker", None, 0))))
+        return made
+
+    def _anew(self, topic: str) -> tuple[bytes, ...]:
+        return tuple(_request(str(next(self._numbers)), op, [topic]) for op in ("unsubscribe", "subscribe"))
+
+
+def _request(number: str, op: str, topics: Sequence[str]) -> bytes:
+    return msgspec.json.encode({"req_id": number, "op": op, "args": topics})
