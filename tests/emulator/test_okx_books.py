@@ -173,6 +173,19 @@ def test_a_book_that_nobody_reads_is_not_told_of(desk: OkxDesk) -> None:
     assert desk.dialect.book_of("BTC-USDT", "books5") is None
 
 
+def test_a_delisted_book_falls_silent(desk: OkxDesk) -> None:
+    session = desk.open()
+    desk.ask(session, "subscribe", ("books", "BTC-USDT"), ("trades", "BTC-USDT"))
+    desk.wait(5)
+    desk.world.delist("spot", "BTCUSDT")
+    desk.read(session)
+    desk.wait(5)
+    assert desk.read(session) == []
+    assert desk.dialect.book_of("BTC-USDT") is None
+    assert desk.ask(session, "subscribe", ("books5", "BTC-USDT"))[0]["code"] == "60018"
+    desk.dialect.on_close(session)
+
+
 # ── The window ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SIDE = st.dictionaries(st.integers(1, 30), st.integers(1, 9), max_size=20)

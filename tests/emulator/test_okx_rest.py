@@ -230,6 +230,11 @@ def test_instruments_are_counted_for_each_type_and_limits_can_be_changed(desk: O
     assert okx_desk(rates={"public/time": 0}).refused("public/time") == (429, "50011")
 
 
+def test_all_limits_can_be_scaled_at_once(desk: OkxDesk) -> None:
+    desk.dialect.scale_limits(0.05)
+    assert [desk.refused("market/candles", "instId=BTC-USDT") for _ in range(3)] == [(200, "0"), (200, "0"), (429, "50011")]
+
+
 @pytest.mark.parametrize(("status", "code"), [(429, "50011"), (500, "50026"), (503, "50001"), (504, "50004")])
 def test_trouble_is_told_in_okxs_words(desk: OkxDesk, status: int, code: str) -> None:
     desk.dialect.faults.http(status)

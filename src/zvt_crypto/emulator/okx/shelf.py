@@ -84,6 +84,9 @@ class Shelf:
 
     def book_of(self, inst_id: str, channel: str) -> tuple[int, BookImage] | None:
         """The world's book and the id of a reader, where both stand at the same point."""
+        topic, _ = self._books.get(inst_id) or self._best.get((channel, inst_id)) or (None, None)
+        if topic is None or topic.one.listing.symbol not in self._world.listings(topic.one.listing.market):
+            return None  # nobody reads it, or it was delisted
         if channel == "books" and inst_id in self._books:
             topic, feed = self._books[inst_id]
             truth, held, seq_id = self._world.book(topic.one.listing, LEVELS), feed.image(0), feed.id
