@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.settings import Settings, Venue
 from zvt_crypto.domain.errors import BadConfig, Unsupported
 from zvt_crypto.domain.instrument import Instruments, check_exchange
 
 if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Observer
-    from zvt_crypto.venues.binance import BinanceHosts
 
 
 class Silent:
@@ -34,18 +33,17 @@ class Silent:
             print(f"{level}: {event}{': ' + told if told else ''}", file=sys.stderr)
 
 
-def binance_hosts(settings: Settings) -> BinanceHosts:
-    """The real exchange, or the one place that `binance.rest` and `binance.ws` name. Raises BadConfig for half of it."""
-    from zvt_crypto.venues.binance import BinanceHosts
-
-    rest, ws = settings.binance.rest, settings.binance.ws
+def place_of(exchange: str, chosen: Venue) -> tuple[str, str] | None:
+    """The one place that `<exchange>.rest` and `<exchange>.ws` name, None for the real exchange. Raises BadConfig for half of it."""
+    rest, ws = chosen.rest, chosen.ws
     if rest is None and ws is None:
-        return BinanceHosts()
+        return None
     if rest is None or ws is None:
-        raise BadConfig(f"binance.rest and binance.ws belong together: {'binance.rest' if rest is None else 'binance.ws'} is missing")
+        absent = f"{exchange}.{'rest' if rest is None else 'ws'}"
+        raise BadConfig(f"{exchange}.rest and {exchange}.ws belong together: {absent} is missing")
     if not rest.startswith(("http://", "https://")) or not ws.startswith(("ws://", "wss://")):
-        raise BadConfig(f"binance.rest {rest!r} must be http(s)://, and binance.ws {ws!r} ws(s)://")
-    return BinanceHosts.local(rest, ws)
+        raise BadConfig(f"{exchange}.rest {rest!r} must be http(s)://, and {exchange}.ws {ws!r} ws(s)://")
+    return rest, ws
 
 
 @contextlib.asynccontextmanager
@@ -82,12 +80,22 @@ def _limits_file(settings: Settings, exchange: str) -> Path:
 
 
 def _binance_keywords(settings: Settings) -> dict[str, Any]:
-    from zvt_crypto.venues.binance import BinanceOptions
+    from zvt_crypto.venues.binance import BinanceHosts, BinanceOptions
 
     chosen = settings.binance
     options = BinanceOptions(markets=chosen.markets, spot_trade_stream=chosen.trades, usdm_trade_stream=chosen.usdm_trades)
-    return {"hosts": binance_hosts(settings), "options": options}
+    place = place_of("binance", chosen)
+    return {"hosts": BinanceHosts.local(*place) if place else BinanceHosts(), "options": options}
+
+
+def _bybit_keywords(settings: Settings) -> dict[str, Any]:
+    from zvt_crypto.venues.bybit import BybitHosts, BybitOptions
+
+    chosen = settings.bybit
+    place = place_of("bybit", chosen)
+    hosts = BybitHosts.local(*place) if place else BybitHosts()
+    return {"hosts": hosts, "options": BybitOptions(markets=chosen.markets, book_levels=chosen.book_levels)}
 
 
 # What a venue's factory takes beyond the common arguments.
-KEYWORDS: dict[str, Callable[[Settings], dict[str, Any]]] = {"binance": _binance_keywords}
+KEYWORDS: dict[str, Callable[[Settings], dict[str, Any]]] = {"binance": _binance_keywords, "bybit": _bybit_keywords}

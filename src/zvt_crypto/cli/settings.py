@@ -62,14 +62,26 @@ class Ws(Endpoint, frozen=True):
     port: Port = 8001
 
 
-class Binance(Section, frozen=True):
-    """Binance. `rest` and `ws` point every market at one place, an emulator for example; empty means the real exchange."""
+class Venue(Section, frozen=True):
+    """An exchange. `rest` and `ws` point all of it at one place, an emulator for example; empty means the real exchange."""
 
-    markets: tuple[Literal["spot", "usdm"], ...] = ("spot", "usdm")
     rest: str | None = None
     ws: str | None = None
+
+
+class Binance(Venue, frozen=True):
+    """Binance."""
+
+    markets: tuple[Literal["spot", "usdm"], ...] = ("spot", "usdm")
     trades: Literal["trade", "agg"] = "trade"  # which id space of spot trades is followed
     usdm_trades: Literal["trade", "agg"] = "agg"  # Binance documents no single trades of USD-M any more; recordings may hold them
+
+
+class Bybit(Venue, frozen=True):
+    """Bybit."""
+
+    markets: tuple[Literal["spot", "linear", "inverse"], ...] = ("spot", "linear", "inverse")
+    book_levels: Literal[50, 200, 1000] = 200  # of streamed books: 50 come every 20 ms, 200 every 100, 1000 every 200
 
 
 class Ingest(Section, frozen=True):
@@ -118,6 +130,7 @@ class Settings(Section, frozen=True):
     api: Api = Api()
     ws: Ws = Ws()
     binance: Binance = Binance()
+    bybit: Bybit = Bybit()
     ingest: Ingest = Ingest()
     limits: Limits = Limits()
     log: Log = Log()
