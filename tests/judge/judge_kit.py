@@ -86,3 +86,26 @@ def book(image: BookImage, unit_e8: int = E8) -> tuple[list[list[float]], list[l
 def shown(orderbook: Any) -> tuple[list[list[float]], list[list[float]]]:
     """(bids, asks) of ccxt's order book."""
     return [list(row[:2]) for row in orderbook["bids"]], [list(row[:2]) for row in orderbook["asks"]]
+
+
+class BenchClock:
+    """ports.Clock of a bench: waiting lets its time pass."""
+
+    def __init__(self, held: Bench) -> None:
+        self._held = held
+
+    def now_ns(self) -> int:
+        return self._held.now_ns
+
+    async def sleep(self, seconds: float) -> None:
+        await self._held.pass_s(seconds)
+
+
+class Silent:
+    """ports.Observer that hears nothing."""
+
+    def count(self, name: str, amount: int = 1, **labels: str) -> None: ...
+
+    def gauge(self, name: str, value: float, **labels: str) -> None: ...
+
+    def note(self, level: str, event: str, **fields: object) -> None: ...

@@ -11,11 +11,15 @@ from typing import Any
 import ccxt
 import ccxt.pro
 import pytest
-from judge_kit import MINUTE_MS, START_NS, Bench, bench, book, levels, number, ohlcv, shown
+from judge_kit import MINUTE_MS, START_NS, Bench, BenchClock, Silent, bench, book, levels, number, ohlcv, shown
 
+from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.emulator.model import E8, Listing
 from zvt_crypto.emulator.okx.dialect import OkxDialect
 from zvt_crypto.emulator.okx.names import instrument_of
+from zvt_crypto.venues.budget import LimitBudget
+from zvt_crypto.venues.http import NetTransport
+from zvt_crypto.venues.okx import OkxConnector, OkxHosts
 
 SPOT, SWAP = "BTC/USDT", "BTC/USDT:USDT"
 BOTH = pytest.mark.parametrize("symbol", [SPOT, SWAP])
@@ -242,3 +246,32 @@ async def test_a_book_is_read_on_over_maintenance_and_after_a_lost_frame(place: 
     await held.holds(lambda: exchange.orderbooks[SPOT]["nonce"] == seq_id)
     assert image is not None
     assert shown(exchange.orderbooks[SPOT]) == book(image)
+
+
+@BOTH
+async def test_our_connector_reads_what_ccxt_reads(place: tuple[Bench, Any], symbol: str) -> None:
+    held, exchange = place
+    clock, silent, transport = BenchClock(held), Silent(), NetTransport()
+    urls = exchange.urls["api"]
+    hosts = OkxHosts.local(urls["rest"], urls["ws"].removesuffix("/ws/v5"))
+    connector = OkxConnector(transport, clock, LimitBudget(clock, silent), silent, instruments=Instruments(), hosts=hosts)
+    contract = unit(held, symbol) / E8 if symbol == SWAP else 1.0
+    try:
+        await connector.fetch_instruments()
+        since = START_MS - 120 * MINUTE_MS
+        theirs = await exchange.fetch_ohlcv(symbol, "1m", since=since, limit=120)
+        ours = await connector.fetch_kdata(symbol, "1m", since * 1_000_000, START_NS)
+        assert [[k.open_ns // 1_000_000, k.open, k.high, k.low, k.close, k.volume] for k in ours] == theirs
+        trades = await exchange.fetch_trades(symbol, limit=100)
+        read = {trade.trade_id: trade for trade in await connector.fetch_trades(symbol, trades[0]["timestamp"] * 1_000_000)}
+        for trade in trades:
+            ours_of_it = read[trade["id"]]
+            assert (ours_of_it.price, ours_of_it.side) == (trade["price"], trade["side"])
+            assert ours_of_it.quantity == pytest.approx(trade["amount"] * contract)
+        seen = await exchange.fetch_order_book(symbol, 50)
+        image = await connector.get_order_book(symbol, 50)
+        assert [list(level) for level in image.bids] == [[price, pytest.approx(size * contract)] for price, size, *_ in seen["bids"]]
+        assert [list(level) for level in image.asks] == [[price, pytest.approx(size * contract)] for price, size, *_ in seen["asks"]]
+    finally:
+        await connector.close()
+        await transport.close()
