@@ -13,6 +13,7 @@ from venues.bybit_parts import (
     ETH,
     INVERSE,
     PERP,
+    TS,
     book,
     kline,
     listed,
@@ -51,6 +52,9 @@ class Desk:
         desk = self
 
         class Wire(kit.ScriptedSocket):
+            def push(self, *payloads: bytes, recv_ns: int = (TS + 60_000) * 1_000_000) -> None:
+                super().push(*payloads, recv_ns=recv_ns)
+
             async def send(self, payload: bytes) -> None:
                 message = json.loads(payload)
                 self.sent.append(message)
