@@ -30,6 +30,7 @@ EVERYTHING = [Subscription(i, channel) for channel in ("trade", "ticker", "depth
 ]
 FRAMES = [line.split(b" ", 1) for line in gzip.decompress((FIXTURES / "frames.txt.gz").read_bytes()).splitlines()]
 RAWS = [raw for _, raw in FRAMES]
+RECV_NS = int(FRAMES[-1][0])
 
 
 def manners(subscriptions=EVERYTHING) -> CoinbaseManners:
@@ -64,7 +65,7 @@ class Venue:
 def played(kit, raws: list[bytes]) -> tuple[list, str]:
     async def run() -> tuple[list, str]:
         venue = Venue(kit)
-        venue.socket.push(*raws, recv_ns=1)
+        venue.socket.push(*raws, recv_ns=RECV_NS)
         venue.socket.end("no more frames")
         events, error = await venue.until_the_end()
         await venue.stream.close()
@@ -74,12 +75,12 @@ def played(kit, raws: list[bytes]) -> tuple[list, str]:
 
 
 def frame(channel: str, number: int, *events: dict) -> bytes:
-    made = {"channel": channel, "timestamp": "2026-08-09T21:05:48.2Z", "sequence_num": number, "events": list(events)}
+    made = {"channel": channel, "timestamp": "2024-08-08T23:54:14.2Z", "sequence_num": number, "events": list(events)}
     return json.dumps(made, separators=(",", ":")).encode()
 
 
 def book(kind: str, product: str, *levels: tuple[str, str, str]) -> dict:
-    rows = [{"side": s, "event_time": "2026-08-09T21:05:48Z", "price_level": p, "new_quantity": q} for s, p, q in levels]
+    rows = [{"side": s, "event_time": "2024-08-08T23:54:14Z", "price_level": p, "new_quantity": q} for s, p, q in levels]
     return {"type": kind, "product_id": product, "updates": rows}
 
 
@@ -127,7 +128,7 @@ def test_any_one_message_that_is_deleted_is_noticed_on_the_next(kit):
     whole = manners()
     before: list[int] = [0]  # events that the messages up to here make
     for raw in RAWS:
-        made = [e for e in whole.parse(raw, 1) if not isinstance(e, Reply | Drift | Broken)]
+        made = [e for e in whole.parse(raw, RECV_NS) if not isinstance(e, Reply | Drift | Broken)]
         before.append(before[-1] + len(made))
     intact, _ = played(kit, RAWS)
     for lost in range(len(RAWS) - 1):
@@ -290,7 +291,7 @@ def test_a_connection_is_open_once_its_channels_are_acknowledged(kit):
         for _ in range(20):
             await asyncio.sleep(0)
         assert not opening.done()
-        row = {"product_id": "BTC-USD", "trade_id": "1", "price": "1", "size": "1", "time": "2026-08-09T21:05:48Z", "side": "SELL"}
+        row = {"product_id": "BTC-USD", "trade_id": "1", "price": "1", "size": "1", "time": "2024-08-08T23:54:14Z", "side": "SELL"}
         snapshot = frame("market_trades", 0, {"type": "snapshot", "trades": [row]})
         venue.socket.push(snapshot, frame("subscriptions", 1, {"subscriptions": {"market_trades": ["BTC-USD"]}}))
         for _ in range(20):
