@@ -68,12 +68,14 @@ class MemoryStore:
 
     async def upsert(self, klines: Sequence[Kline], known_at_ns: int) -> Written:
         self.check()
+        inserted = changed = 0
         for kline in klines:
             key = (kline.instrument, kline.interval, kline.open_ns)
             held = self.bars.get(key)
             if held is None or replaces(kline, held):
+                inserted, changed = inserted + (held is None), changed + (held not in (None, kline))
                 self.bars[key] = kline
-        return Written(len(klines))
+        return Written(inserted, changed, len(klines) - inserted - changed)
 
     async def bounds(self, instrument: str, interval: Interval) -> tuple[int, int] | None:
         self.check()

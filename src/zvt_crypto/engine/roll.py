@@ -34,7 +34,8 @@ class Roll:
 
     complete_from_ns: no kline is missing from this time on, so that before the first one given there was none: a listing may begin
     in the middle of a span (0 for data since the listing).
-    A kline that was taken as final and comes again, changed, makes its span non-final: roll the stored ones anew.
+    A kline that was taken as final and comes again, changed, makes its span non-final: roll the stored ones anew. `doubt` says that it
+    has changed where only others see it.
     """
 
     def __init__(
@@ -91,6 +92,18 @@ class Roll:
             return made
         return made + self._fold(kline)
 
+    def has_passed(self, open_ns: int) -> bool:
+        """Whether it took the kline of that open, or a later one, as one that does not change any more."""
+        return self._next_ns is not None and open_ns < self._next_ns
+
+    def doubt(self, open_ns: int) -> bool:
+        """A kline that was taken has changed since. False where its span is out already, and must be rolled anew at once."""
+        if self._span is None or open_ns < self._span.open_ns:
+            return self._next_ns is not None and open_ns >= self._next_ns
+        if self._next_ns is not None and open_ns < self._next_ns:
+            self._span.doubted = True
+        return True
+
     def _fold(self, kline: Kline) -> list[Kline]:
         """Take in a kline that will not change any more."""
         self._tail = None
@@ -105,7 +118,7 @@ class Roll:
         self._next_ns = next_ns(self.base, kline.open_ns)
         if self._next_ns < next_ns(self.interval, span.open_ns):
             return []
-        return self._end(kline, final=span.whole)
+        return self._end(kline, final=span.whole and not span.doubted)
 
     def _begin(self, kline: Kline) -> _Span:
         open_ns = floor_ns(self.interval, kline.open_ns)
@@ -120,7 +133,7 @@ class Roll:
 
     def _doubt(self, kline: Kline) -> None:
         if self._span is not None and kline.open_ns >= self._span.open_ns and not _same(kline, self._last):
-            self._span.whole = False
+            self._span.doubted = True
 
     def _kline(self, span: _Span, evidence: Kline, *, final: bool) -> Kline:
         return Kline(
@@ -156,11 +169,12 @@ def roll_up(klines: Iterable[Kline], interval: Interval, *, complete_from_ns: in
 class _Span:
     """A longer kline being summed; volume and turnover in units of 1/_SCALE."""
 
-    __slots__ = ("close", "high", "is_traded", "low", "open", "open_ns", "trades", "turnover", "volume", "whole")
+    __slots__ = ("close", "doubted", "high", "is_traded", "low", "open", "open_ns", "trades", "turnover", "volume", "whole")
 
     def __init__(self, open_ns: int, *, whole: bool) -> None:
         self.open_ns = open_ns
         self.whole = whole  # no kline of it was missing or not final so far
+        self.doubted = False  # one of them has changed since it was added
         self.is_traded = False
         self.open = self.high = self.low = self.close = 0.0
         self.volume = 0

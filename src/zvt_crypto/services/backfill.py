@@ -17,7 +17,9 @@ from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import MAX_NS, NS_PER_DAY, NS_PER_MINUTE, Interval, count_opens, floor_ns, next_ns, parse_interval, parse_time
+from zvt_crypto.engine.roll import ROLL_BASE
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Store
+from zvt_crypto.services.mend import rerolled
 from zvt_crypto.services.patience import patiently
 from zvt_crypto.services.tradeflow import REST
 from zvt_crypto.services.traderun import TradeRun
@@ -100,7 +102,9 @@ class Backfill:
                         total, done = total - done, 0
                 if not page:
                     break
-                await self._store.klines.upsert(page, self._clock.now_ns())
+                written = await self._store.klines.upsert(page, self._clock.now_ns())
+                if written.changed and length is Interval.MIN_1:
+                    await self._reroll(name, page[0].open_ns, page[-1].open_ns + 1)
                 rows += len(page)
                 done += len(page)
                 absent += _jumps(page, length)
@@ -108,6 +112,14 @@ class Backfill:
                 at_ns = next_ns(length, page[-1].open_ns)
         progress(total, total, rows)
         return BackfillReport(name, f"kline {length}", rows, absent)
+
+    async def _reroll(self, name: str, start_ns: int, end_ns: int) -> None:
+        """Minutes have changed: longer klines that were made of them, shorter ones first, since weeks and months are made of days."""
+        for longer in ROLL_BASE:
+            stored = await self._store.klines.read(name, longer, floor_ns(longer, start_ns), end_ns)
+            opens = {kline.open_ns for kline in stored if kline.final}
+            made = [k for k in await rerolled(self._store, name, longer, start_ns, end_ns) if k.open_ns in opens]
+            await self._store.klines.upsert(made, self._clock.now_ns())
 
     async def _kline_page(self, name: str, length: Interval, start_ns: int, end_ns: int) -> list[Kline]:
         limit = self._options.batch_rows

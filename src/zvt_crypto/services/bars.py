@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from itertools import count
 
 import msgspec
 
 from zvt_crypto.domain.errors import Overflow, StoreUnavailable
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
-from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, next_ns
-from zvt_crypto.engine.roll import ROLL_BASE, roll_up
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval
+from zvt_crypto.engine.roll import ROLL_BASE
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Reader, Store
+from zvt_crypto.services.mend import Mender
 from zvt_crypto.services.rebuild import InstrumentBars, Rebuild
 
 _HEARD: tuple[type, ...] = (Trade, Gap, Kline)
 _MINUTE = Interval.MIN_1
 _ASK_AGAIN_S = 0.5
-_MEND_S = 3.0  # the recorder has stored a minute by then; each further look waits twice as long as the one before
-_MEND_TRIES = 8  # the last one after 13 minutes: what a backfill mends later is its own to roll
-_TORN_MOST = 10_000
 
 
 class BarOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +59,8 @@ class BarService:
         self._streams: dict[str, TradeStream] = {}
         self._gaps: dict[str, Gap] = {}  # the newest before the first trade of an instrument
         self._dirty: dict[str, None] = {}
-        self._torn: dict[tuple[str, Interval, int], int] = {}  # longer klines to be made from the store, and how often that was tried
         self._venue_ns: dict[tuple[str, Interval], int] = {}
+        self._mender = Mender(store, clock, observer, self._publish_mended)
         self._rebuild = Rebuild(store, clock, self._publish_finals, self._options.rebuild_ns, self._options.read_rows)
         self._reader: Reader = self._listen()
 
@@ -72,7 +69,7 @@ class BarService:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read())
             group.create_task(self._tell_forming())
-            group.create_task(self._mend())
+            group.create_task(self._mender.run())
 
     def pending(self) -> int:
         """Events that wait to be looked at."""
@@ -97,7 +94,7 @@ class BarService:
                 elif isinstance(event, Gap):
                     self._on_gap(event)
                 elif isinstance(event, Kline) and event.source == "venue":
-                    self._venue_ns[event.instrument, event.interval] = self._clock.now_ns()
+                    self._on_venue_kline(event)
 
     async def _on_trade(self, trade: Trade) -> None:
         if self._stream_of(trade.instrument) != trade.stream:
@@ -106,7 +103,15 @@ class BarService:
         if bars is None:
             bars = self._bars[trade.instrument] = await self._rebuilt_patiently(trade)
         self._publish_finals(bars.on_trade(trade))
+        self._pass_doubts(bars)
         self._dirty[trade.instrument] = None
+
+    def _on_venue_kline(self, kline: Kline) -> None:
+        self._venue_ns[kline.instrument, kline.interval] = self._clock.now_ns()
+        bars = self._bars.get(kline.instrument)
+        if bars is not None and kline.final and kline.interval is _MINUTE:
+            bars.on_venue_minute(kline)
+            self._pass_doubts(bars)
 
     def _on_gap(self, gap: Gap) -> None:
         if gap.filled_from is not None or gap.channel != self._stream_of(gap.instrument):
@@ -123,32 +128,20 @@ class BarService:
                 self._feed.publish(kline)
                 continue
             self._observer.count("bars_torn", interval=kline.interval)
-            if kline.interval is not _MINUTE and len(self._torn) < _TORN_MOST:
-                self._torn[kline.instrument, kline.interval, kline.open_ns] = 0
+            if kline.interval is not _MINUTE:
+                self._mender.tear((kline.instrument, kline.interval, kline.open_ns))
 
-    async def _mend(self) -> None:
-        """Longer klines of which a part did not come from our trades: made of the stored shorter ones, once those are whole.
+    def _publish_mended(self, kline: Kline) -> None:
+        self._feed.publish(kline)
+        bars = self._bars.get(kline.instrument)
+        if bars is not None:
+            bars.doubt(kline.interval, kline.open_ns)
+            self._pass_doubts(bars)
 
-        The venue's own minutes close what we came into, or missed; they may be a moment, or a backfill, behind.
-        """
-        for turn in count(1):
-            await self._clock.sleep(_MEND_S)
-            for key in [key for key, tries in self._torn.items() if turn % 2**tries == 0]:
-                try:
-                    mended = await self._rolled_anew(*key)
-                except StoreUnavailable as error:
-                    self._observer.note("warning", "bars_wait", instrument=key[0], reason=str(error))
-                    break
-                if mended is not None:
-                    self._feed.publish(mended)
-                self._torn[key] += 1
-                if mended is not None or self._torn[key] > _MEND_TRIES:
-                    del self._torn[key]
-
-    async def _rolled_anew(self, instrument: str, length: Interval, open_ns: int) -> Kline | None:
-        parts = await self._store.klines.read(instrument, ROLL_BASE[length], open_ns, next_ns(length, open_ns))
-        made = roll_up([part for part in parts if part.final], length)
-        return made[0] if made and made[0].final else None
+    def _pass_doubts(self, bars: InstrumentBars) -> None:
+        for length, open_ns in bars.doubted:
+            self._mender.doubt((bars.trades.instrument, length, open_ns))
+        bars.doubted.clear()
 
     async def _tell_forming(self) -> None:
         while True:

@@ -13,6 +13,7 @@ from zvt_crypto.ports import Clock, Store
 _MINUTE = Interval.MIN_1
 _ASK_AGAIN_S = 0.5
 _RECORDER_TRIES = 10  # the recorder may be some batches behind what we are given
+_MINUTES_MOST = 720  # remembered of an instrument: what is caught up after a start is compared, what is older is taken as changed
 _OVERTAKEN_NS = 10 * NS_PER_S  # a trade that the store gave and the feed gives again is known by its id, if it is not older than this
 
 
@@ -22,6 +23,8 @@ class InstrumentBars:
     def __init__(self, instrument: str, stream: TradeStream, *, continuity: TradeContinuity, intervals: Iterable[Interval]) -> None:
         self.since_ns = 0  # minutes before are known already: of them, the state holds a part at most
         self.stored: frozenset[str] = frozenset()  # ids given from the store, that the feed may give again
+        self.doubted: list[tuple[Interval, int]] = []  # (interval, open) of what is out and was made of parts that have changed since
+        self._minutes: dict[int, int] = {}  # what each minute said last, as a hash, by open
         self.trades = TradeBars(instrument, stream, continuity=continuity)
         self.rolls = {length: Roll(instrument, length, base=ROLL_BASE[length]) for length in intervals}
 
@@ -35,8 +38,36 @@ class InstrumentBars:
                 made += [minute, *self.on_kline(minute)]
         return made
 
+    def on_venue_minute(self, minute: Kline) -> None:
+        """The venue's own final minute, early or late: those longer ones that hold another version of it are doubted."""
+        is_old = minute.open_ns < self.since_ns
+        is_rolled = is_old or any(roll.has_passed(minute.open_ns) for roll in self.rolls.values() if roll.base is _MINUTE)
+        if self._differs(minute, unknown=is_rolled):
+            self.doubt(_MINUTE, minute.open_ns)
+
+    def doubt(self, length: Interval, open_ns: int) -> None:
+        """A final kline has changed: what it is a part of is torn when it closes, or `doubted` if it is out already."""
+        for longer, roll in self.rolls.items():
+            if roll.base is length and not roll.doubt(open_ns):
+                self.doubted.append((longer, floor_ns(longer, open_ns)))
+
+    def _differs(self, minute: Kline, *, unknown: bool) -> bool:
+        """Whether it was known, and said something else; `unknown`: what to answer where it was not."""
+        said = hash((minute.open, minute.high, minute.low, minute.close, minute.volume))
+        before = self._minutes.get(minute.open_ns)
+        self._minutes[minute.open_ns] = said
+        if len(self._minutes) > _MINUTES_MOST:
+            del self._minutes[next(iter(self._minutes))]
+        return unknown if before is None else before != said
+
     def on_kline(self, kline: Kline) -> list[Kline]:
         """The longer klines that a closed one closes."""
+        made = self._roll(kline)
+        if kline.interval is _MINUTE and kline.final and self._differs(kline, unknown=False):
+            self.doubt(_MINUTE, kline.open_ns)
+        return made
+
+    def _roll(self, kline: Kline) -> list[Kline]:
         made: list[Kline] = []
         for roll in self.rolls.values():
             if roll.base == kline.interval:
