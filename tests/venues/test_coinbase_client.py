@@ -284,7 +284,9 @@ async def test_the_iterators_give_their_kind_and_close_their_connections(kit):
     for number, (events, kind, message) in enumerate(frames):
         first = asyncio.create_task(anext(events))
         await venue.transport.opened(number + 1)
-        while len(venue.sent) < 2 * (number + 1):
+        for _ in range(50):
+            if len(venue.sent) == 2 * (number + 1):  # both of its messages are sent and acknowledged
+                break
             await asyncio.sleep(0)
         venue.transport.sockets[number].push(json.dumps(message))
         assert type(await first).__name__ == kind
