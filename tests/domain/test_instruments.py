@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from zvt_crypto.domain.errors import AmbiguousSymbol, BadInput, UnknownExchange, UnknownSymbol
@@ -177,6 +178,24 @@ def test_symbol_mappings_are_a_read_only_view() -> None:
     assert table.symbol_mappings["okx"]["BTC-USDT"] == "btcusdt"
     with pytest.raises(TypeError):
         table.symbol_mappings["binance"]["X"] = "y"  # type: ignore[index]
+
+
+def test_each_dated_contract_has_a_short_name_of_its_own_that_resolves() -> None:
+    listings = [
+        pair("BTCUSDT", "BTC", "USDT"),
+        future("BTCUSDT_261225", "BTC", "USDT", "USDT"),
+        future("BTCUSDT_Q", "BTC", "USDT", "BTC"),  # the same parts and date: told apart by its id alone
+        msgspec.structs.replace(future("BTCUSDT_270326", "BTC", "USDT", "USDT"), expiry_ns=parse_time("2027-03-26T08:00:00Z")),
+    ]
+    table = Instruments(assign_ids(listings, Instruments()))
+    names = dict(table.symbol_mappings["binance"])
+    assert names == {
+        "BTCUSDT": "btcusdt",
+        "BTCUSDT_261225": "btcusdt_261225",
+        "BTCUSDT_Q": "btcusdt_261225_btcusdt_q",
+        "BTCUSDT_270326": "btcusdt_270326",
+    }
+    assert {table.resolve(short, "binance").native_symbol for short in names.values()} == set(names)
 
 
 def test_the_table_answers_by_id_and_exchange() -> None:

@@ -186,7 +186,9 @@ def assign_ids(listings: Iterable[Instrument], known: Instruments) -> list[Instr
 
 
 def short_symbol(instrument: Instrument) -> str:
-    """`btcusdt`: base and quote, lower case."""
+    """`btcusdt`: base and quote, lower case; of dated contracts with the date, `btcusdt_261225`, and with whatever else their id says."""
+    if isinstance(instrument, CryptoFuture):
+        return (instrument.id or natural_id(instrument)).removeprefix(f"cryptofuture_{instrument.exchange}_")
     return f"{instrument.base_asset}{instrument.quote_asset}".lower()
 
 
@@ -283,7 +285,8 @@ class Instruments:
 
     @property
     def symbol_mappings(self) -> Mapping[str, Mapping[str, str]]:
-        """`SYMBOL_MAPPINGS[exchange][native]` → `btcusdt`: a read-only view. Where a symbol names a pair and a perpetual, the pair's."""
+        """`SYMBOL_MAPPINGS[exchange][native]` → `btcusdt`: a read-only view. Where a symbol names a pair and a perpetual, the pair's.
+        A dated contract has a name of its own, as in `short_symbol`."""
         made: dict[str, dict[str, str]] = {exchange: {} for exchange in EXCHANGES}
         for kind in reversed(PRECEDENCE):
             for (exchange, of, native), instrument in self._by_native.items():
@@ -299,7 +302,9 @@ def _fold(symbol: str) -> str:
 def _names(instrument: Instrument) -> set[str]:
     base, quote = instrument.base_asset, instrument.quote_asset
     names = {instrument.native_symbol, ccxt_symbol(instrument)}
-    if not isinstance(instrument, CryptoFuture):
+    if isinstance(instrument, CryptoFuture):
+        names.add(short_symbol(instrument))
+    else:
         names |= {f"{base}{quote}", f"{base}/{quote}", f"{base}-{quote}"}
     return {_fold(name) for name in names}
 
