@@ -1,4 +1,4 @@
-"""Recordings of Binance's wire, read by content: frames as received, and the REST answers that were recorded beside them.
+"""Recordings of an exchange's wire, read by content: frames as received, and the REST answers that were recorded beside them.
 
 Three formats, each plain, gzip or zstandard: hftbacktest lines (`ns raw_json`), cryptofeed's old lines (`ts: raw`, `url -> ts: body`)
 and its JSON lines (`{"t":"recv",…}`). Several files make one capture, in the order given.
@@ -10,43 +10,22 @@ import hashlib
 import re
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import zstandard
 
 from zvt_crypto.domain.errors import BadCapture, shown
+from zvt_crypto.emulator.binance.capture import BinancePlacer
+from zvt_crypto.emulator.frames import ENVELOPES, Frame, Line, Placer, RestAnswer
 from zvt_crypto.emulator.model import Market
+from zvt_crypto.emulator.okx.capture import OkxPlacer
+from zvt_crypto.emulator.origin import origin_of
 
 MOST_BYTES = 2 << 30  # of a capture, unpacked: it is held in memory
-
-
-class Frame(NamedTuple):
-    """A frame as received. `stream` is canonical: symbol and channel without a speed (`btcusdt@depth`)."""
-
-    recv_ns: int
-    market: Market
-    symbol: str
-    stream: str
-    payload: bytes
-    enveloped: bool
-
-    def raw(self) -> bytes:
-        """The payload without its envelope: the recorded bytes of `data`."""
-        return data_of(self.payload) if self.enveloped else self.payload
-
-
-class RestAnswer(NamedTuple):
-    """A recorded REST answer, and how many frames had come before it."""
-
-    at: int
-    market: Market
-    path: str
-    symbol: str
-    body: bytes
 
 
 class Channel(NamedTuple):
@@ -56,11 +35,6 @@ class Channel(NamedTuple):
     symbol: str
     name: str
     frames: int
-
-
-class _Envelope(msgspec.Struct):
-    stream: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"")
 
 
 class _Record(msgspec.Struct):
@@ -73,42 +47,16 @@ class _Record(msgspec.Struct):
     exchange: str = ""
 
 
-class _Bare(msgspec.Struct):
-    """What names the stream of a frame without an envelope, and what tells the market."""
-
-    e: str = ""
-    s: str = ""
-    u: int = 0
-    pu: int | None = None
-    M: bool | None = None
-    X: str | None = None
-    k: dict[str, object] | None = None
-    lastUpdateId: int = 0  # noqa: N815 - the wire's name
-
-
-_ENVELOPES = msgspec.json.Decoder(_Envelope)
 _RECORDS = msgspec.json.Decoder(_Record)
-_BARES = msgspec.json.Decoder(_Bare)
-
-
-class _Line(NamedTuple):
-    """One recorded thing before its market is known for certain."""
-
-    recv_ns: int
-    market: Market | None
-    url: str
-    payload: bytes
-
-
-def data_of(enveloped: bytes) -> bytes:
-    """The recorded bytes of `data` in an envelope."""
-    return bytes(_ENVELOPES.decode(enveloped).data)
+_PLACERS: Mapping[str, type[Placer]] = MappingProxyType({"binance": BinancePlacer, "okx": OkxPlacer})
+_TOLD_BY = 200  # lines that tell whose recording it is
 
 
 class Capture:
     """All frames and answers of one or several recordings."""
 
-    def __init__(self, frames: list[Frame], answers: list[RestAnswer], damage: list[str]) -> None:
+    def __init__(self, frames: list[Frame], answers: list[RestAnswer], damage: list[str], exchange: str = "binance") -> None:
+        self.exchange = exchange
         self.frames = frames
         self.answers = answers
         self.damage = damage
@@ -144,19 +92,25 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     frames: list[Frame] = []
     answers: list[RestAnswer] = []
     damage: list[str] = []
+    exchanges: list[str] = []
     room = MOST_BYTES
     for path in map(Path, listed):
-        lines: list[_Line] = []
+        lines: list[Line] = []
         room = _collect(path, lines, damage, salvage, room)
-        _place(lines, frames, answers)
+        exchanges.append(_exchange_of(lines))
+        _place(exchanges[-1], lines, frames, answers)
     if not frames:
         raise BadCapture(f"{', '.join(str(path) for path in listed)}: no frames of market data in it")
-    return Capture(frames, answers, damage)
+    if len(set(exchanges)) > 1:
+        raise BadCapture(
+            f"{', '.join(str(path) for path in listed)}: recordings of {' and '.join(sorted(set(exchanges)))}: play them apart"
+        )
+    return Capture(frames, answers, damage, exchanges[0])
 
 
-def _collect(path: Path, lines: list[_Line], damage: list[str], salvage: bool, room: int) -> int:
+def _collect(path: Path, lines: list[Line], damage: list[str], salvage: bool, room: int) -> int:
     number = 0  # of whole lines read
-    parse: Callable[[bytes], list[_Line]] | None = None
+    parse: Callable[[bytes], list[Line]] | None = None
     try:
         for text in _lines(path):
             number += 1
@@ -233,13 +187,14 @@ def _unpacked(blocks: Iterator[bytes], fresh: Callable[[], object]) -> Iterator[
 
 # ── Lines to frames ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+_HEARTBEATS = (b"ping", b"pong")
 _HFT = re.compile(rb"(\d{16,19}) (\{.*)")
 _OLD_FRAME = re.compile(rb"(\d+)\.(\d+): (.*)")
 _OLD_ANSWER = re.compile(rb"(https?://\S+) -> (\d+)\.(\d+): (.*)")
 _OLD_CONNECT = re.compile(rb"(wss?://\S+) <-> (\d+)\.(\d+)")
 
 
-def _format_of(line: bytes) -> Callable[[bytes], list[_Line]]:
+def _format_of(line: bytes) -> Callable[[bytes], list[Line]]:
     """The parser of a recording, told by its first line."""
     if _HFT.match(line):
         return _hft
@@ -251,29 +206,29 @@ def _format_of(line: bytes) -> Callable[[bytes], list[_Line]]:
     raise BadCapture(f"in no known format: {shown(line[:60].decode('utf-8', 'replace'))}; known are lines of {known}")
 
 
-def _hft(line: bytes) -> list[_Line]:
+def _hft(line: bytes) -> list[Line]:
     found = _HFT.fullmatch(line.rstrip(b"\r"))
     if found is None:
         raise BadCapture(f"not `ns json`: {shown(line[:60].decode('utf-8', 'replace'))}")
-    _ENVELOPES.decode(found[2])
-    return [_Line(int(found[1]), None, "", found[2])]
+    ENVELOPES.decode(found[2])
+    return [Line(int(found[1]), "", "", found[2])]
 
 
 class _OldLines:
     """cryptofeed's lines of 2021: the market is that of the last connection."""
 
     def __init__(self) -> None:
-        self._market: Market | None = None
+        self._address = ""
 
-    def __call__(self, line: bytes) -> list[_Line]:
+    def __call__(self, line: bytes) -> list[Line]:
         if (found := _OLD_FRAME.fullmatch(line)) is not None:
-            _ENVELOPES.decode(found[3])
-            return [_Line(_ns(found[1], found[2]), self._market, "", found[3])]
+            ENVELOPES.decode(found[3])
+            return [Line(_ns(found[1], found[2]), self._address, "", found[3])]
         if (found := _OLD_ANSWER.fullmatch(line)) is not None:
             msgspec.json.decode(found[4], type=msgspec.Raw)
-            return [_Line(_ns(found[2], found[3]), None, found[1].decode(), found[4])]
+            return [Line(_ns(found[2], found[3]), "", found[1].decode(), found[4])]
         if (found := _OLD_CONNECT.fullmatch(line)) is not None:
-            self._market = _market_of(found[1].decode())
+            self._address = found[1].decode()
             return []
         raise BadCapture(f"not `time: json`: {shown(line[:60].decode('utf-8', 'replace'))}")
 
@@ -282,19 +237,21 @@ class _JsonLines:
     """cryptofeed's JSON lines: each connection's record names its address."""
 
     def __init__(self) -> None:
-        self._markets: dict[str, Market] = {}
+        self._addresses: dict[str, str] = {}
 
-    def __call__(self, line: bytes) -> list[_Line]:
+    def __call__(self, line: bytes) -> list[Line]:
         record = _RECORDS.decode(line)
         recv_ns = round(record.ts * 1_000_000) * 1_000  # float seconds hold microseconds
         if record.t == "connect":
-            self._markets[record.conn] = _market_of(record.addr)
+            self._addresses[record.conn] = record.addr
         elif record.t == "recv":
             payload = record.data.encode()
-            _ENVELOPES.decode(payload)
-            return [_Line(recv_ns, self._markets.get(record.conn), "", payload)]
+            if payload in _HEARTBEATS:
+                return []
+            ENVELOPES.decode(payload)
+            return [Line(recv_ns, self._addresses.get(record.conn, ""), "", payload)]
         elif record.t == "http":
-            return [_Line(recv_ns, None, record.url, record.data.encode())]
+            return [Line(recv_ns, "", record.url, record.data.encode())]
         return []
 
 
@@ -302,70 +259,29 @@ def _ns(seconds: bytes, fraction: bytes) -> int:
     return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
 
 
-def _market_of(url: str) -> Market:
-    return "usdm" if "fstream" in url or "fapi" in url else "spot"
-
-
-def _place(lines: list[_Line], frames: list[Frame], answers: list[RestAnswer]) -> None:
+def _place(exchange: str, lines: list[Line], frames: list[Frame], answers: list[RestAnswer]) -> None:
     """Add one file's frames and answers; the answers find their places by time, since some formats write them first."""
     start = len(frames)
-    fallback = _judge(lines)
-    asked: list[_Line] = []
+    placer = _PLACERS[exchange](lines)
+    asked: list[Line] = []
     for line in lines:
-        frame = None if line.url else _frame(line, line.market or fallback)
+        frame = None if line.url else placer.frame(line)
         if frame is not None:
             frames.append(frame)
-        elif line.url or line.payload.startswith(b'{"lastUpdateId"'):
+        else:
             asked.append(line)
     symbols = {(frame.market, frame.symbol) for frame in frames[start:]}
     order = sorted(frame.recv_ns for frame in frames[start:])
     for line in sorted(asked, key=lambda one: one.recv_ns):
-        at = start + bisect_right(order, line.recv_ns)
-        answer = _answer(line, at, symbols)
+        answer = placer.answer(line, start + bisect_right(order, line.recv_ns), symbols)
         if answer is not None:
             answers.append(answer)
 
 
-def _judge(lines: list[_Line]) -> Market:
-    """The market of frames that came without an address: USD-M has `pu`, and a time on its quotes."""
-    for line in lines:
-        if line.market is not None or line.url:
-            continue
-        envelope = _ENVELOPES.decode(line.payload)
-        bare = _BARES.decode(envelope.data if envelope.stream else line.payload)
-        if bare.pu is not None or bare.e == "bookTicker" or bare.X is not None:
-            return "usdm"
-        if bare.M is not None or bare.e == "depthUpdate" or (not bare.e and bare.u):
-            return "spot"
-    return "spot"
-
-
-def _frame(line: _Line, market: Market) -> Frame | None:
-    envelope = _ENVELOPES.decode(line.payload)
-    if envelope.stream:
-        parts = envelope.stream.split("@")
-        if len(parts) < 2:
-            return None
-        return Frame(line.recv_ns, market, parts[0].upper(), "@".join(parts[:2]), line.payload, True)
-    bare = _BARES.decode(line.payload)
-    channel = _channel(bare)
-    return Frame(line.recv_ns, market, bare.s, f"{bare.s.lower()}@{channel}", line.payload, False) if channel and bare.s else None
-
-
-def _channel(bare: _Bare) -> str:
-    if bare.e == "kline" and bare.k:
-        return f"kline_{bare.k.get('i')}"
-    known = {"trade": "trade", "aggTrade": "aggTrade", "depthUpdate": "depth", "bookTicker": "bookTicker"}
-    more = {"markPriceUpdate": "markPrice", "24hrTicker": "ticker", "24hrMiniTicker": "miniTicker", "forceOrder": "forceOrder"}
-    return (known | more).get(bare.e, "bookTicker" if not bare.e and bare.u else "")
-
-
-def _answer(line: _Line, at: int, symbols: set[tuple[Market, str]]) -> RestAnswer | None:
-    if line.url:
-        parts = urlsplit(line.url)
-        symbol = parse_qs(parts.query).get("symbol", [""])[0].upper()
-        return RestAnswer(at, _market_of(line.url), parts.path.rpartition("/")[2], symbol, line.payload)
-    if len(symbols) != 1:
-        return None  # a snapshot without a name among several symbols: nobody knows whose
-    market, symbol = next(iter(symbols))
-    return RestAnswer(at, market, "depth", symbol, line.payload)
+def _exchange_of(lines: list[Line]) -> str:
+    """Whose recording it is; Binance's where nothing tells. Raises BadCapture for one that nobody here can play."""
+    told = b"\n".join(b"%s %s %s" % (one.address.encode(), one.url.encode(), one.payload[:2000]) for one in lines[:_TOLD_BY])
+    exchange = origin_of(told) or "binance"
+    if exchange not in _PLACERS:
+        raise BadCapture(f"a recording of {exchange}; those of {', '.join(_PLACERS)} can be played")
+    return exchange

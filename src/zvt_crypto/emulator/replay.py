@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-
 from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
-from zvt_crypto.emulator.capture import Capture, Channel, Frame, RestAnswer
+from zvt_crypto.emulator.capture import Capture, Channel
+from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import (
-    E8,
     Agg,
     Bar,
     BookImage,
@@ -25,12 +23,11 @@ from zvt_crypto.emulator.model import (
     Market,
     Recorded,
     Trade,
-    read_e8,
 )
-from zvt_crypto.emulator.recorded import RecordedSymbol, digits_seen, event_ms_of, first_book, snapshot_book, split_symbol
+from zvt_crypto.emulator.reading import SymbolState
+from zvt_crypto.emulator.readings import READINGS
 
 _SAVE_NS = 200 * NS_PER_MS
-_SAMPLE = 2_000  # frames of a symbol that digits are inferred from
 _BATCH = 4_096  # frames a poll passes on at most
 
 
@@ -66,18 +63,7 @@ class ReplayWorld:
         self._streams = {(frame.market, frame.stream) for frame in capture.frames}
         self._first_watch_ns: int | None = None
         self._origin: tuple[int, int] | None = None  # (now_ns, recv_ns) at the run's begin
-        self._snapshots: dict[tuple[Market, str], list[RestAnswer]] = {}
-        self._infos: dict[Market, bytes] = {}
-        for answer in capture.answers:
-            if answer.path == "depth":
-                self._snapshots.setdefault((answer.market, answer.symbol), []).append(answer)
-            elif answer.path == "exchangeInfo":
-                self._infos.setdefault(answer.market, answer.body)
-        self._first_diff: dict[tuple[Market, str], Frame] = {}
-        for frame in capture.frames:
-            if frame.stream.endswith("@depth"):
-                self._first_diff.setdefault((frame.market, frame.symbol), frame)
-        self._listings = _listings(capture, self._infos)
+        self._reading = READINGS[capture.exchange](capture)
         self._forget()
         self._load()
 
@@ -85,8 +71,9 @@ class ReplayWorld:
         """What is known before a run's first frame."""
         self._applied = 0
         self._answered = 0
-        self._event_ms = next((ms for ms in map(event_ms_of, self.capture.frames[:1000]) if ms), 0)
-        self._symbols = {(f.market, f.symbol): RecordedSymbol(f.market, f.symbol) for f in _one_each(self.capture.frames)}
+        reading = self._reading
+        self._event_ms = next((ms for ms in map(reading.event_ms, self.capture.frames[:1000]) if ms), 0)
+        self._symbols = {(f.market, f.symbol): reading.state(f.market, f.symbol) for f in _one_each(self.capture.frames)}
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -194,7 +181,7 @@ class ReplayWorld:
             frame = frames[self._applied]
             state = self._symbols[frame.market, frame.symbol]
             state.apply(frame)
-            self._event_ms = max(self._event_ms, state.event_ms)
+            self._event_ms = max(self._event_ms, state.tape.event_ms)
             self._applied += 1
         self._arrive(answers)
 
@@ -203,47 +190,33 @@ class ReplayWorld:
         while self._answered < len(answers) and answers[self._answered].at <= self._applied:
             answer = answers[self._answered]
             self._answered += 1
-            if answer.path == "depth" and (answer.market, answer.symbol) in self._symbols and self.position:
-                self._symbols[answer.market, answer.symbol].snapshot(answer)
+            if (answer.market, answer.symbol) in self._symbols and self.position:
+                self._symbols[answer.market, answer.symbol].arrive(answer)
 
-    def _of(self, listing: Listing) -> RecordedSymbol:
+    def _of(self, listing: Listing) -> SymbolState:
         self._settle()
         return self._symbols[listing.market, listing.symbol]
 
     def listings(self, market: Market) -> dict[str, Listing]:
         """World.listings: the symbols of the frames."""
-        return self._listings[market]
+        return self._reading.listings[market]
 
     def recorded(self, market: Market, path: str) -> bytes | None:
         """World.recorded."""
-        return self._infos.get(market) if path == "exchangeInfo" else None
+        return self._reading.recorded(market, path)
 
     def book(self, listing: Listing, limit: int) -> BookImage:
-        """The own book at the position. Before the recorded snapshot came, that snapshot: a client drops the diffs before it and
-        goes on with the one that holds it. Where none was recorded, what quotes and diffs have shown: a partial book."""
-        state = self._of(listing)
-        key = (listing.market, listing.symbol)
-        if state.is_whole and not state.has_gap:
-            return state.book(limit)
-        coming = next((one for one in self._snapshots.get(key, []) if one.at >= self._applied), None)
-        if coming is not None:
-            return snapshot_book(coming, limit)
-        if state.last_id == 0 and key in self._first_diff:
-            return first_book(self._first_diff[key])._replace(bids=state.book(limit).bids, asks=state.book(limit).asks)
-        return state.book(limit)
-
-    def partial_books(self) -> list[str]:
-        """Symbols whose book has no recorded snapshot under it."""
-        return sorted(f"{market} {symbol}" for market, symbol in self._first_diff if (market, symbol) not in self._snapshots)
+        """World.book: at the position, as far as the recording tells."""
+        return self._of(listing).book(self._applied, limit)
 
     def trades(self, listing: Listing, from_id: int | None, limit: int) -> list[Trade]:
         """World.trades."""
-        rows = self._of(listing).trades
+        rows = self._of(listing).tape.trades
         return rows[-limit:] if from_id is None else [row for row in rows if row.id >= from_id][:limit]
 
     def aggs(self, listing: Listing, from_id: int | None, start_ns: int | None, end_ns: int | None, limit: int) -> list[Agg]:
         """World.aggs."""
-        rows = self._of(listing).aggs
+        rows = self._of(listing).tape.aggs
         if from_id is not None:
             return [row for row in rows if row.id >= from_id][:limit]
         within = [row for row in rows if (start_ns or 0) <= row.time_ns and (end_ns is None or row.time_ns <= end_ns)]
@@ -251,7 +224,7 @@ class ReplayWorld:
 
     def bars(self, listing: Listing, interval: str, start_ns: int | None, end_ns: int | None, limit: int) -> list[Bar]:
         """World.bars."""
-        return self._of(listing).pages.page(interval, start_ns, end_ns, limit)
+        return self._of(listing).tape.pages.page(interval, start_ns, end_ns, limit)
 
     def day(self, listing: Listing) -> Day | None:
         """World.day."""
@@ -283,7 +256,7 @@ class ReplayWorld:
             "done": self.done,
             "started": self._origin is not None,
             "run": self.run,
-            "partial_books": self.partial_books(),
+            "partial_books": self._reading.partial_books(),
             "damage": self.capture.damage,
         }
 
@@ -313,52 +286,3 @@ def _recorded(frame: Frame) -> Recorded:
 
 def _one_each(frames: list[Frame]) -> list[Frame]:
     return list({(frame.market, frame.symbol): frame for frame in frames}.values())
-
-
-class _InfoFilter(msgspec.Struct):
-    filterType: str  # noqa: N815 - the wire's names
-    tickSize: str = ""  # noqa: N815
-    stepSize: str = ""  # noqa: N815
-
-
-class _InfoSymbol(msgspec.Struct):
-    symbol: str
-    baseAsset: str  # noqa: N815
-    quoteAsset: str  # noqa: N815
-    filters: list[_InfoFilter] = []
-
-
-class _Info(msgspec.Struct):
-    symbols: list[_InfoSymbol]
-
-
-def _listings(capture: Capture, infos: dict[Market, bytes]) -> dict[Market, dict[str, Listing]]:
-    """The symbols of the frames, by the recorded exchangeInfo where there is one, else inferred."""
-    known: dict[tuple[Market, str], _InfoSymbol] = {}
-    for market, body in infos.items():
-        with contextlib.suppress(msgspec.MsgspecError):
-            known.update({((market, one.symbol)): one for one in msgspec.json.decode(body, type=_Info).symbols})
-    listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
-    samples: dict[tuple[Market, str], list[Frame]] = {}
-    for frame in capture.frames:
-        sample = samples.setdefault((frame.market, frame.symbol), [])
-        if len(sample) < _SAMPLE:
-            sample.append(frame)
-    for (market, symbol), sample in samples.items():
-        info = known.get((market, symbol))
-        listings[market][symbol] = _stated(market, info, capture) if info else _inferred(market, symbol, sample)
-    return listings
-
-
-def _stated(market: Market, info: _InfoSymbol, capture: Capture) -> Listing:
-    tick = next((one.tickSize for one in info.filters if one.filterType == "PRICE_FILTER"), "0.00000001")
-    lot = next((one.stepSize for one in info.filters if one.filterType == "LOT_SIZE"), "0.00000001")
-    return Listing(market, info.symbol, info.baseAsset, info.quoteAsset, read_e8(tick), read_e8(lot), 5 * E8, capture.first_ns)
-
-
-def _inferred(market: Market, symbol: str, sample: list[Frame]) -> Listing:
-    base, quote = split_symbol(symbol)
-    digits = digits_seen(sample)
-    return Listing(
-        market, symbol, base, quote, 10 ** (8 - min(8, digits.price)), 10 ** (8 - min(8, digits.size)), 5 * E8, sample[0].recv_ns
-    )

@@ -11,9 +11,9 @@ from zvt_crypto.emulator.binance import wire
 from zvt_crypto.emulator.binance.limits import LIMIT, PHRASES, WeightMeter
 from zvt_crypto.emulator.binance.rest import ENDPOINTS, Fault, Query, route
 from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Control, Opening, Session, is_sent, opening_of, read_control, result
-from zvt_crypto.emulator.capture import data_of
 from zvt_crypto.emulator.dialect import Answer, Closing, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
+from zvt_crypto.emulator.frames import data_of
 from zvt_crypto.emulator.model import Emission, Market, Recorded, World
 
 _JSON = {"Content-Type": "application/json;charset=UTF-8"}

@@ -1,4 +1,4 @@
-"""What follows from a recording up to an instant, one symbol at a time: book, trades, bars, quotes.
+"""What follows from a recording of Binance up to an instant, one symbol at a time: book, quotes, and the tape of its trades.
 
 Independent of the platform's own code, so that it can contradict it.
 """
@@ -6,16 +6,15 @@ Independent of the platform's own code, so that it can contradict it.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from collections import deque
 from typing import NamedTuple
 
 import msgspec
 
-from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
-from zvt_crypto.emulator.bars import BarPages, add_trade, bars_of, flat, join
-from zvt_crypto.emulator.capture import Frame, RestAnswer
+from zvt_crypto.domain.time import NS_PER_MS
+from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Market, Trade, read_e8
+from zvt_crypto.emulator.tape import Tape
 
 _MOST_EARLY = 5_000  # diffs held while no snapshot has come
 # Longer before shorter where one ends in the other.
@@ -126,23 +125,19 @@ class Digits(NamedTuple):
 class RecordedSymbol:
     """The state of one symbol after the frames applied so far. Books are kept as the wire's own text."""
 
-    def __init__(self, market: Market, symbol: str) -> None:
+    def __init__(self, market: Market, coming: list[RestAnswer], first_diff: Frame | None) -> None:
         self.market = market
-        self.symbol = symbol
-        self.trades: list[Trade] = []
-        self.aggs: list[Agg] = []
+        self.tape = Tape()
         self.quote: _Quote | None = None
         self.mark: Mark | None = None
-        self.event_ms = 0
         self.last_id = 0
         self.is_whole = False  # a recorded snapshot lies under the book
         self.has_gap = False
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
         self._early: deque[_Depth] = deque(maxlen=_MOST_EARLY)
-        self._said: dict[int, Bar] = {}  # minutes as the exchange's own kline frames gave them
-        self._built: list[Bar] = []
-        self.pages = BarPages(self.minutes, self.seconds, self._bounds)
+        self._coming = coming  # the recorded snapshots of this symbol
+        self._first_diff = first_diff
 
     # ── Frames ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,7 +148,7 @@ class RecordedSymbol:
         if decoder is None:
             return
         message = decoder.decode(frame.raw())
-        self.event_ms = max(self.event_ms, getattr(message, "E", 0))
+        self.tape.event_ms = max(self.tape.event_ms, getattr(message, "E", 0))
         if isinstance(message, _Depth):
             self._diff(message)
         elif isinstance(message, _Trade):
@@ -167,8 +162,10 @@ class RecordedSymbol:
                 read_e8(message.p), read_e8(message.i), read_e8(message.r or "0"), message.T * NS_PER_MS, message.E * NS_PER_MS
             )
 
-    def snapshot(self, answer: RestAnswer) -> None:
+    def arrive(self, answer: RestAnswer) -> None:
         """A recorded snapshot arrives: it lies under the book if nothing whole does yet."""
+        if answer.path != "depth":
+            return
         if self.is_whole and not self.has_gap:
             return
         image = SNAPSHOTS.decode(answer.body)
@@ -205,73 +202,47 @@ class RecordedSymbol:
     def _trade(self, t: _Trade, kind: str) -> None:
         price, size, at_ns = read_e8(t.p), read_e8(t.q), t.T * NS_PER_MS
         if kind == "trade":
-            if self.trades and t.t <= self.trades[-1].id:
-                return
-            self.trades.append(Trade(t.t, price, size, at_ns, t.m))
-            self._build(self.trades[-1])
-        elif not self.aggs or t.a > self.aggs[-1].id:
-            self.aggs.append(Agg(t.a, price, size, t.f, t.l, at_ns, t.m))
-            if not self.trades:
-                self._build(self.aggs[-1])
-
-    def _build(self, trade: Trade | Agg) -> None:
-        """Minutes grow with the trades; one of the two streams feeds them."""
-        open_ns = trade.time_ns // NS_PER_MINUTE * NS_PER_MINUTE
-        if not self._built:
-            self._built.append(flat(open_ns, trade.price))
-        while self._built[-1].open_ns < open_ns:
-            self._built.append(flat(self._built[-1].open_ns + NS_PER_MINUTE, self._built[-1].close))
-        self._built[-1] = add_trade(self._built[-1], trade)
+            self.tape.add_trade(Trade(t.t, price, size, at_ns, t.m))
+        else:
+            self.tape.add_agg(Agg(t.a, price, size, t.f, t.l, at_ns, t.m))
 
     def _kline(self, k: _K) -> None:
         if k.i == "1m":
             opened, high, low, close = (read_e8(text) for text in (k.o, k.h, k.l, k.c))
             turnover, taken, at_ns = read_e8(k.q) * E8, read_e8(k.Q) * E8, k.t * NS_PER_MS
-            self._said[at_ns] = Bar(at_ns, opened, high, low, close, read_e8(k.v), turnover, k.n, read_e8(k.V), taken, k.f, k.L)
+            self.tape.say(Bar(at_ns, opened, high, low, close, read_e8(k.v), turnover, k.n, read_e8(k.V), taken, k.f, k.L))
 
     # ── Questions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def book(self, limit: int) -> BookImage:
+    def book(self, applied: int, limit: int) -> BookImage:
+        """The own book. Before the recorded snapshot came, that snapshot: a client drops the diffs before it and goes on with the one
+        that holds it. Where none was recorded, what quotes and diffs have shown: a partial book."""
+        if self.is_whole and not self.has_gap:
+            return self._shown(limit)
+        coming = next((one for one in self._coming if one.at >= applied), None)
+        if coming is not None:
+            return snapshot_book(coming, limit)
+        if self.last_id == 0 and self._first_diff is not None:
+            return first_book(self._first_diff)._replace(bids=self._shown(limit).bids, asks=self._shown(limit).asks)
+        return self._shown(limit)
+
+    def _shown(self, limit: int) -> BookImage:
         """The book after the last diff applied. Without a recorded snapshot: what quotes and diffs have shown so far."""
         bids, asks = _levels(self._bids), _levels(self._asks)
         if (not self.is_whole or self.has_gap) and self.quote is not None:
             bid, ask = read_e8(self.quote.b), read_e8(self.quote.a)
             bids = {price: size for price, size in bids.items() if price <= bid} | {bid: read_e8(self.quote.B)}
             asks = {price: size for price, size in asks.items() if price >= ask} | {ask: read_e8(self.quote.A)}
-        return BookImage(self.last_id, self.event_ms * NS_PER_MS, sorted(bids.items(), reverse=True)[:limit], sorted(asks.items())[:limit])
-
-    def minutes(self, start_ns: int, end_ns: int) -> list[Bar]:
-        """Minutes that open in [start, end): the exchange's own where it sent them, else built from the trades."""
-        built = {bar.open_ns: bar for bar in self._built} | self._said
-        return [built[open_ns] for open_ns in sorted(built) if start_ns <= open_ns < end_ns]
-
-    def seconds(self, start_ns: int, end_ns: int) -> list[Bar]:
-        """Second bars of [start, end), from the single trades."""
-        low = bisect_left(self.trades, start_ns, key=lambda trade: trade.time_ns)
-        high = bisect_left(self.trades, end_ns, key=lambda trade: trade.time_ns)
-        carried = self.trades[low - 1].price if low else None
-        return bars_of(self.trades[low:high], "1s", carried, start_ns, min(end_ns, self.event_ms * NS_PER_MS + 1))
-
-    def _bounds(self) -> tuple[int, int] | None:
-        opens = [bar.open_ns for bar in (self._built[:1] + self._built[-1:])] + list(self._said)
-        return (min(opens), max(max(opens), self.trades[-1].time_ns if self.trades else 0)) if opens else None
+        at_ns = self.tape.event_ms * NS_PER_MS
+        return BookImage(self.last_id, at_ns, sorted(bids.items(), reverse=True)[:limit], sorted(asks.items())[:limit])
 
     def day(self) -> Day | None:
         """The last 24 hours, as far as they are known."""
-        bounds = self._bounds()
-        if bounds is None:
-            return None
-        now_ns = max(self.event_ms * NS_PER_MS, bounds[1])
-        bar = join(bounds[0], self.minutes(now_ns - NS_PER_DAY, now_ns + 1))
-        if bar is None:
-            return None
-        book = self.book(1)
-        bid, ask = (book.bids or [(0, 0)])[0], (book.asks or [(0, 0)])[0]
-        if self.quote is not None:
-            bid = (read_e8(self.quote.b), read_e8(self.quote.B))
-            ask = (read_e8(self.quote.a), read_e8(self.quote.A))
-        last = self.trades[-1] if self.trades else None
-        return Day(bar, last, bar.open, bid, ask, now_ns - NS_PER_DAY, now_ns)
+        day = self.tape.day(self._shown(1))
+        if day is None or self.quote is None:
+            return day
+        bid, ask = (read_e8(self.quote.b), read_e8(self.quote.B)), (read_e8(self.quote.a), read_e8(self.quote.A))
+        return day._replace(bid=bid, ask=ask)
 
 
 def _levels(side: dict[str, str]) -> dict[int, int]:

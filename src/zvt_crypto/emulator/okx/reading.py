@@ -1,0 +1,71 @@
+"""A recording of OKX, understood: instruments by the recorded answers or inferred, books by the snapshots in the stream."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from zvt_crypto.emulator.capture import Capture
+from zvt_crypto.emulator.frames import Frame
+from zvt_crypto.emulator.model import E8, Listing, Market, read_e8
+from zvt_crypto.emulator.okx.recorded import RecordedInstrument
+
+_TS = re.compile(rb'"ts":"(\d{13})"')
+
+
+class _Row(msgspec.Struct):
+    instId: str = ""  # noqa: N815 - the wire's names
+    baseCcy: str = ""  # noqa: N815
+    quoteCcy: str = ""  # noqa: N815
+    tickSz: str = ""  # noqa: N815
+    lotSz: str = ""  # noqa: N815
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+
+
+class OkxReading:
+    """reading.Reading. A listing's symbol is the instId; sizes are as on the wire."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._bodies: dict[tuple[Market, str], bytes] = {}
+        rows: dict[str, _Row] = {}
+        for answer in capture.answers:
+            if answer.path.startswith("public/instruments"):
+                self._bodies.setdefault((answer.market, answer.path), answer.body)
+                rows |= {row.instId: row for row in msgspec.json.decode(answer.body, type=_Answer).data}
+        self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+        self._snapshots: set[tuple[Market, str]] = set()
+        self._books: set[tuple[Market, str]] = set()
+        for frame in capture.frames:
+            if frame.symbol not in self.listings[frame.market]:
+                self.listings[frame.market][frame.symbol] = _listing(frame, rows.get(frame.symbol, _Row()))
+            if frame.stream.endswith("@depth"):
+                self._books.add((frame.market, frame.symbol))
+                if b'"action":"snapshot"' in frame.payload:
+                    self._snapshots.add((frame.market, frame.symbol))
+
+    def state(self, market: Market, symbol: str) -> RecordedInstrument:
+        """Reading.state."""
+        return RecordedInstrument()
+
+    def event_ms(self, frame: Frame) -> int:
+        """Reading.event_ms."""
+        found = _TS.findall(frame.payload)
+        return int(found[-1]) if found else 0
+
+    def recorded(self, market: Market, path: str) -> bytes | None:
+        """World.recorded."""
+        return self._bodies.get((market, path))
+
+    def partial_books(self) -> list[str]:
+        """Reading.partial_books."""
+        return sorted(f"{market} {symbol}" for market, symbol in self._books - self._snapshots)
+
+
+def _listing(frame: Frame, row: _Row) -> Listing:
+    base, quote, *_ = frame.symbol.split("-")
+    tick, lot = read_e8(row.tickSz or "0.00000001"), read_e8(row.lotSz or "0.00000001")
+    return Listing(frame.market, frame.symbol, row.baseCcy or base, row.quoteCcy or quote, tick or 1, lot or 1, E8, frame.recv_ns)

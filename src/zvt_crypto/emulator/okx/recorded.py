@@ -1,0 +1,161 @@
+"""What follows from a recording of OKX up to an instant, one instrument at a time. Sizes stay as on the wire: contracts of a swap."""
+
+from __future__ import annotations
+
+import msgspec
+
+from zvt_crypto.domain.time import NS_PER_MS
+from zvt_crypto.emulator.frames import Frame, RestAnswer
+from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Trade, read_e8
+from zvt_crypto.emulator.tape import Tape
+
+_Level = tuple[str, str, str, str]
+
+
+class _Book(msgspec.Struct):
+    asks: list[_Level]
+    bids: list[_Level]
+    ts: str = "0"
+    seqId: int | None = None  # noqa: N815 - the wire's name; recordings before 2023 have none
+
+
+class _Books(msgspec.Struct):
+    data: list[_Book]
+    action: str = ""
+
+
+class _Trade(msgspec.Struct):
+    tradeId: str  # noqa: N815 - the wire's names
+    px: str
+    sz: str
+    side: str
+    ts: str
+    count: str = "1"
+
+
+class _Trades(msgspec.Struct):
+    data: list[_Trade]
+
+
+class _Ticker(msgspec.Struct):
+    last: str
+    open24h: str
+    high24h: str
+    low24h: str
+    vol24h: str
+    bidPx: str  # noqa: N815 - the wire's names
+    bidSz: str  # noqa: N815
+    askPx: str  # noqa: N815
+    askSz: str  # noqa: N815
+    ts: str
+
+
+class _Tickers(msgspec.Struct):
+    data: list[_Ticker]
+
+
+class _MarkPrice(msgspec.Struct):
+    markPx: str  # noqa: N815 - the wire's name
+    ts: str
+
+
+class _Marks(msgspec.Struct):
+    data: list[_MarkPrice]
+
+
+class _Candles(msgspec.Struct):
+    data: list[list[str]]
+
+
+_DECODE = {
+    kind: msgspec.json.Decoder(shape)
+    for kind, shape in {
+        "depth": _Books, "aggTrade": _Trades, "trade": _Trades, "ticker": _Tickers, "markPrice": _Marks, "kline_1m": _Candles,
+    }.items()
+}  # fmt: skip
+
+
+class RecordedInstrument:
+    """reading.SymbolState: the state after the frames applied so far."""
+
+    def __init__(self) -> None:
+        self.tape = Tape()
+        self.mark: Mark | None = None
+        self.seq_id = 0  # of the book; 0: no snapshot has come
+        self.is_whole = False
+        self._bids: dict[int, int] = {}
+        self._asks: dict[int, int] = {}
+        self._ticker: _Ticker | None = None
+
+    def apply(self, frame: Frame) -> None:
+        """SymbolState.apply."""
+        kind = frame.stream.partition("@")[2]
+        if kind not in _DECODE:
+            return
+        message = _DECODE[kind].decode(frame.payload)
+        if isinstance(message, _Books):
+            for book in message.data:
+                self._take(book, message.action)
+        elif isinstance(message, _Candles):
+            for row in message.data:
+                self.tape.say(_bar(row))
+        else:
+            for one in message.data:
+                self._tell(one, kind)
+
+    def _take(self, book: _Book, action: str) -> None:
+        if action == "snapshot":
+            self._bids, self._asks, self.is_whole = {}, {}, True
+        for side, rows in ((self._bids, book.bids), (self._asks, book.asks)):
+            for price, size, *_ in rows:
+                if (amount := read_e8(size)) == 0:
+                    side.pop(read_e8(price), None)
+                else:
+                    side[read_e8(price)] = amount
+        self.seq_id = self.seq_id + 1 if book.seqId is None else book.seqId
+        self._at(book.ts)
+
+    def _tell(self, one: _Trade | _Ticker | _MarkPrice, kind: str) -> None:
+        if isinstance(one, _Trade):
+            last, sell, at_ns = int(one.tradeId), one.side == "sell", int(one.ts) * NS_PER_MS
+            price, size = read_e8(one.px), read_e8(one.sz)
+            if kind == "aggTrade":
+                self.tape.add_agg(Agg(last, price, size, last - int(one.count) + 1, last, at_ns, sell))
+            if kind == "trade" or one.count == "1":
+                self.tape.add_trade(Trade(last, price, size, at_ns, sell))
+        elif isinstance(one, _Ticker):
+            self._ticker = one
+        else:
+            mark = read_e8(one.markPx)
+            self.mark = Mark(mark, mark, 0, 0, int(one.ts) * NS_PER_MS)
+        self._at(one.ts)
+
+    def _at(self, ts: str) -> None:
+        self.tape.event_ms = max(self.tape.event_ms, int(ts))
+
+    def arrive(self, answer: RestAnswer) -> None:
+        """SymbolState.arrive: snapshots come in the stream."""
+
+    def book(self, applied: int, limit: int) -> BookImage:
+        """SymbolState.book."""
+        bids, asks = sorted(self._bids.items(), reverse=True)[:limit], sorted(self._asks.items())[:limit]
+        return BookImage(self.seq_id if self.is_whole else 0, self.tape.event_ms * NS_PER_MS, bids, asks)
+
+    def day(self) -> Day | None:
+        """SymbolState.day: the newest recorded ticker, else what the trades show."""
+        ticker = self._ticker
+        if ticker is None:
+            return self.tape.day(self.book(0, 1))
+        end_ns = int(ticker.ts) * NS_PER_MS
+        opened, high, low, last = (read_e8(text) for text in (ticker.open24h, ticker.high24h, ticker.low24h, ticker.last))
+        bar = Bar(end_ns - 86_400 * 10**9, opened, high, low, last, read_e8(ticker.vol24h), 0, 0, 0, 0, -1, -1)
+        bid, ask = (read_e8(ticker.bidPx), read_e8(ticker.bidSz)), (read_e8(ticker.askPx), read_e8(ticker.askSz))
+        newest = self.tape.trades[-1] if self.tape.trades else None
+        return Day(bar, newest, opened, bid, ask, bar.open_ns, end_ns)
+
+
+def _bar(row: list[str]) -> Bar:
+    at_ns = int(row[0]) * NS_PER_MS
+    opened, high, low, close, size = (read_e8(text) for text in row[1:6])
+    turnover = read_e8(row[7]) * E8 if len(row) > 7 else 0
+    return Bar(at_ns, opened, high, low, close, size, turnover, 0, 0, 0, -1, -1)
