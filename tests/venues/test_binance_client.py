@@ -12,6 +12,7 @@ from zvt_crypto.domain.errors import (
     BadTime,
     Banned,
     GeoBlocked,
+    Malformed,
     OutOfRange,
     Refused,
     Throttled,
@@ -351,6 +352,24 @@ async def test_a_blocked_market_does_not_hide_the_other(kit, venue):
     venue.transport.rest["/api/v3/exchangeInfo"] = lambda q: kit.answer(b"", 451)
     with pytest.raises(GeoBlocked):
         await venue.connector(Instruments()).fetch_instruments()
+
+
+async def test_a_market_that_lists_nothing_does_not_hide_the_other_and_two_are_refused(kit, venue, listed):
+    spot, usdm = "/api/v3/exchangeInfo", "/fapi/v1/exchangeInfo"
+    venue.transport.rest[spot] = lambda q: kit.answer(kit.exchange_info_of("spot"))
+    venue.transport.rest[usdm] = lambda q: kit.answer({"symbols": []})
+    binance = venue.connector(listed)
+    assert len(await binance.fetch_instruments()) == 1695
+    assert PERP in binance.instruments  # it was known, and stays
+    assert venue.observer.noted("lists_nothing")[0]["market"] == "usdm"
+    venue.transport.rest[spot], venue.transport.rest[usdm] = venue.transport.rest[usdm], lambda q: kit.answer(kit.exchange_info_of("usdm"))
+    assert len(await venue.connector(Instruments()).fetch_instruments()) == 121
+    venue.transport.rest[usdm] = venue.transport.rest[spot]
+    with pytest.raises(Malformed, match="spot and usdm exchangeInfo lists no symbol"):
+        await venue.connector(listed).fetch_instruments()
+    venue.transport.rest[usdm] = lambda q: kit.answer(b"", 451)
+    with pytest.raises(GeoBlocked):
+        await venue.connector(listed).fetch_instruments()
 
 
 # ── Wrong calls ──

@@ -92,10 +92,14 @@ def test_one_symbol_that_cannot_be_read_costs_only_itself():
     assert [one.what for one in listing.drift] == ["symbol that cannot be read"] * 3
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", info(), b'{"symbols":3}'])
-def test_refuses_an_answer_that_lists_nothing(body):
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"symbols":3}'])
+def test_refuses_an_answer_that_is_no_listing(body):
     with pytest.raises(Malformed, match="exchangeInfo"):
         parse_exchange_info(body, "spot")
+
+
+def test_a_market_may_list_nothing():
+    assert parse_exchange_info(info(), "spot").instruments == []
 
 
 def test_the_stated_weight_limit_is_read():

@@ -7,7 +7,7 @@ from itertools import count
 from typing import cast
 from urllib.parse import quote
 
-from zvt_crypto.domain.errors import BadInput, GeoBlocked, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, GeoBlocked, Malformed, OutOfRange, Unsupported
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.instrument import CryptoFuture, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -76,7 +76,8 @@ class BinanceConnector:
         return await self._rest.ask_time("spot" if "spot" in self.options.markets else "usdm")
 
     async def fetch_instruments(self) -> list[Instrument]:
-        """Everything that the chosen markets list. A market that is not served in this region is left out and noted, unless it is all.
+        """Everything that the chosen markets list. A market that is not served in this region, or lists nothing, is left out and noted,
+        unless it is all: then GeoBlocked or Malformed is raised.
 
         Instruments that were known and are not listed now stay in the table as they were.
         """
@@ -94,8 +95,10 @@ class BinanceConnector:
             for limit in listing.limits:
                 self._budget.set_limit(*limit)
             listed += listing.instruments
-        if blocked is not None and not listed:
-            raise blocked
+            if not listing.instruments:
+                self._observer.note("warning", "lists_nothing", exchange=EXCHANGE, market=market)
+        if not listed:
+            raise blocked or Malformed(f"{EXCHANGE} {' and '.join(self.options.markets)} exchangeInfo lists no symbol")
         made, self.instruments = relisted(listed, self.instruments)
         return made
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from zvt_crypto.domain.errors import BadInput, Malformed, shown
+from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp, Instrument, Instruments, TradingStatus
 from zvt_crypto.domain.money import parse_step
 from zvt_crypto.venues.binance.parse import to_ns
@@ -60,10 +60,9 @@ class Listing(msgspec.Struct, frozen=True):
 
 
 def parse_exchange_info(body: bytes, market: Market) -> Listing:
-    """Everything listed, in the venue's order. Raises Malformed; one symbol that cannot be read is drift and costs only itself."""
+    """Everything listed, in the venue's order; nothing, where the market lists nothing. Raises Malformed; one symbol that cannot be
+    read is drift and costs only itself."""
     info = decode(ExchangeInfoRest, body, f"binance {market} exchangeInfo")
-    if not info.symbols:
-        raise Malformed(f"binance {market} exchangeInfo lists no symbol")
     decoder = msgspec.json.Decoder(SymbolRest, strict=False)
     instruments: list[Instrument] = []
     drift: list[Drift] = []
