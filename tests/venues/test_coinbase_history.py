@@ -454,6 +454,26 @@ async def test_a_second_that_holds_more_than_a_page_ends_the_way_back(kit):
     assert 300 <= len(got) < 600
 
 
+async def test_a_run_begins_anew_behind_a_second_that_holds_more_than_a_page(kit):
+    crowd = [(NOW - 200 + n / 1_000, 1.0, 1.0) for n in range(900)]
+    venue = Exchange(kit, [*many(100, 30.0)[:90], *crowd, (NOW - 150.0, 1.0, 1.0), (NOW - 100.0, 1.0, 1.0)])
+    venue.most = 300
+    got = await venue.connector.fetch_trades(PERP, NOW - 3_000, limit=2_000)
+    last = len(venue.trades)
+    assert [t.trade_id for t in got] == [f"t-{n}" for n in range(last + 1 - len(got), last + 1)]
+    assert 300 < len(got) < 900
+
+
+async def test_the_first_trades_of_a_long_span_do_not_read_all_of_it(kit):
+    venue = Exchange(kit, many(20_000, 5.0))
+    got = await venue.connector.fetch_trades(PERP, NOW - 90_000, limit=50)
+    assert [t.trade_id for t in got] == [f"t-{n}" for n in range(2_001, 2_051)]
+    assert venue.asked()["ticker"] < 12
+    first = await venue.connector.fetch_trades(PERP, 0, limit=1)
+    assert first[0].trade_id == "t-1"
+    assert venue.asked()["ticker"] < 400
+
+
 # ── What goes wrong ──
 
 

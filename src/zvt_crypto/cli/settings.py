@@ -84,6 +84,13 @@ class Bybit(Venue, frozen=True):
     book_levels: Literal[50, 200, 1000] = 200  # of streamed books: 50 come every 20 ms, 200 every 100, 1000 every 200
 
 
+class Coinbase(Venue, frozen=True):
+    """Coinbase."""
+
+    markets: tuple[Literal["spot", "future"], ...] = ("spot", "future")
+    books_a_socket: Annotated[int, msgspec.Meta(ge=1, le=30)] = 4  # one lost message makes all books of its connection stale
+
+
 class Ingest(Section, frozen=True):
     """What is followed live. Of `exchanges`, `backfill` and the like ask the first."""
 
@@ -131,6 +138,7 @@ class Settings(Section, frozen=True):
     ws: Ws = Ws()
     binance: Binance = Binance()
     bybit: Bybit = Bybit()
+    coinbase: Coinbase = Coinbase()
     ingest: Ingest = Ingest()
     limits: Limits = Limits()
     log: Log = Log()

@@ -6,13 +6,19 @@ from collections.abc import Callable, Sequence
 
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Trade
-from zvt_crypto.domain.time import NS_PER_S
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S
 from zvt_crypto.venues.coinbase import request, spec
 from zvt_crypto.venues.coinbase.answers import parse_exchange_trades, parse_market_trades
 from zvt_crypto.venues.coinbase.product import product_of
 from zvt_crypto.venues.parsed import Drift
 from zvt_crypto.venues.rest import RestCaller
 from zvt_crypto.venues.span import Span, bounded
+
+# Contracts are read through windows of time; a second that fills a page cannot be read any further. The smallest page that clients tell
+# of is a hundred.
+_WINDOW_NS = 60 * NS_PER_S
+_WINDOW_MOST_NS = 30 * NS_PER_DAY
+_PAGE_LEAST = 100
 
 
 class PairTrades:
@@ -108,27 +114,53 @@ class ContractTrades:
         self._rest, self._drifted, self._instrument = rest, drifted, instrument
 
     async def read(self, span: Span) -> list[Trade]:
-        """Of the span, as far back as the venue goes; without a start the newest `limit`.
+        """Of the span, as far back as the venue goes; without a start the newest `limit`."""
+        if span.since_ns is None:
+            most = span.limit or spec.TRADES_MOST
+            return (await self._backward(span, most))[0][-most:]
+        if span.limit is None:
+            return bounded((await self._backward(span, None))[0][: span.rows()], span, self._instrument.id)
+        return await self._first(span, span.since_ns, span.limit)
+
+    async def _first(self, span: Span, since_ns: int, limit: int) -> list[Trade]:
+        """The first ones from the start: windows forward, each read backwards, so that a page of many days does not read all of them."""
+        end_ns = await self._rest.server_ns("advanced") + NS_PER_S
+        end_ns = end_ns if span.until_ns is None else min(end_ns, span.until_ns)
+        made: list[Trade] = []
+        width_ns, start_ns = _WINDOW_NS, max(since_ns, spec.FIRST_NS)
+        while len(made) < limit and start_ns < end_ns:
+            stop_ns = min(start_ns + width_ns, end_ns)
+            part, is_whole = await self._backward(Span(start_ns, stop_ns), None)
+            made = [*made, *part] if is_whole else part  # what is cut off from what came before begins a run of its own
+            start_ns = stop_ns
+            if len(part) * 4 < limit:
+                width_ns = min(width_ns * 4, _WINDOW_MOST_NS)
+        return made[:limit]
+
+    async def _backward(self, span: Span, most: int | None) -> tuple[list[Trade], bool]:
+        """The trades of a span, or the newest `most` of it; and whether none is missing at its beginning.
 
         Pages go back in time until one brings nothing new: how many rows the venue gives at most is not documented.
         """
-        known: dict[str, Trade] = {}
+        known: list[list[Trade]] = []  # newest pages first
         seen: set[str] = set()
-        most = (span.limit or spec.TRADES_MOST) if span.since_ns is None else None
         limit = min(most or spec.TRADES_MOST, spec.TRADES_MOST)
         start_s = None if span.since_ns is None else span.since_ns // NS_PER_S
         end_s = None if span.until_ns is None else -(-span.until_ns // NS_PER_S)
-        while most is None or len(known) < most:
+        fullest, count = _PAGE_LEAST, 0
+        while most is None or count < most:
             page = await self._page(limit, start_s, end_s)
             fresh = [trade for trade in page if trade.trade_id not in seen]
+            if not fresh:
+                return _joined(known), len(page) < fullest
             seen.update(trade.trade_id for trade in fresh)
-            known = {**{trade.trade_id: trade for trade in fresh if _inside(trade, span)}, **known}
-            if not fresh or (span.since_ns is not None and page[0].event_ns < span.since_ns):
+            known.append([trade for trade in fresh if _inside(trade, span)])
+            fullest, count = max(fullest, len(page)), count + len(known[-1])
+            if span.since_ns is not None and page[0].event_ns < span.since_ns:
                 break
             # A page may begin in the middle of a second: the one before is asked for with the whole of it.
             end_s, limit = page[0].event_ns // NS_PER_S + 1, spec.TRADES_MOST
-        rows = list(known.values())
-        return bounded(rows[: span.rows()], span, self._instrument.id) if most is None else rows[-most:]
+        return _joined(known), True
 
     async def _page(self, limit: int, start_s: int | None, end_s: int | None) -> list[Trade]:
         if end_s is not None and start_s is None:
@@ -137,6 +169,10 @@ class ContractTrades:
         trades, drift = parse_market_trades(await self._rest.read_page(call), product_of(self._instrument))
         self._drifted(drift)
         return trades
+
+
+def _joined(pages: list[list[Trade]]) -> list[Trade]:
+    return [trade for page in reversed(pages) for trade in page]
 
 
 def _inside(trade: Trade, span: Span) -> bool:
