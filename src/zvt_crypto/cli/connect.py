@@ -97,5 +97,18 @@ def _bybit_keywords(settings: Settings) -> dict[str, Any]:
     return {"hosts": hosts, "options": BybitOptions(markets=chosen.markets, book_levels=chosen.book_levels)}
 
 
+def _coinbase_keywords(settings: Settings) -> dict[str, Any]:
+    from zvt_crypto.venues.coinbase import CoinbaseHosts, CoinbaseOptions
+
+    chosen = settings.coinbase
+    place = place_of("coinbase", chosen)
+    hosts = CoinbaseHosts.local(*place) if place else CoinbaseHosts()
+    return {"hosts": hosts, "options": CoinbaseOptions(markets=chosen.markets, books_a_socket=chosen.books_a_socket)}
+
+
 # What a venue's factory takes beyond the common arguments.
-KEYWORDS: dict[str, Callable[[Settings], dict[str, Any]]] = {"binance": _binance_keywords, "bybit": _bybit_keywords}
+KEYWORDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
+    "binance": _binance_keywords,
+    "bybit": _bybit_keywords,
+    "coinbase": _coinbase_keywords,
+}
