@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zvt_crypto.domain.errors import BadInput, Banned, OutOfRange, Refused, Throttled, UnknownSymbol, Unreachable, Unsupported
+from zvt_crypto.domain.errors import BadInput, Banned, Malformed, OutOfRange, Refused, Throttled, UnknownSymbol, Unreachable, Unsupported
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS, Interval
 from zvt_crypto.ports import Subscription
@@ -310,6 +310,14 @@ async def test_instruments_of_the_chosen_markets(venue, okx):
     spot_only = venue.connector(None, markets=("spot",))
     assert {type(one).__name__ for one in await spot_only.fetch_instruments()} == {"CryptoPair"}
     assert [one.id for one in await everything.fetch_instruments()] == [one.id for one in okx.listed]
+
+
+async def test_a_venue_that_lists_nothing_is_not_believed(venue, okx):
+    venue.transport.rest["/api/v5/public/instruments"] = lambda q: venue.rows()
+    connector = venue.connector(okx.listed)
+    with pytest.raises(Malformed, match="no instrument in spot, swap, futures"):
+        await connector.fetch_instruments()
+    assert connector.instruments is okx.listed
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from zvt_crypto.ports import Clock, ExchangeConnector, Observer, RateBudget, Tra
 from zvt_crypto.venues.binance import BinanceConnector
 from zvt_crypto.venues.binance.capabilities import CAPABILITIES as BINANCE
 from zvt_crypto.venues.capability import Capabilities
+from zvt_crypto.venues.okx import OkxConnector
+from zvt_crypto.venues.okx.capabilities import CAPABILITIES as OKX
 
 
 class VenueFactory(Protocol):
@@ -21,6 +23,6 @@ class VenueFactory(Protocol):
     ) -> ExchangeConnector: ...
 
 
-VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector})
+VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector, "okx": OkxConnector})
 # exchange id → what it can do; the docs, `zvt-crypto venues` and the conformance suite read it here.
-CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE})
+CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE, "okx": OKX})

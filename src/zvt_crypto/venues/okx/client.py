@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import count
 from typing import cast
 
-from zvt_crypto.domain.errors import BadInput, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, Malformed, OutOfRange, Unsupported
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -78,6 +78,8 @@ class OkxConnector:
             listing = parse_instruments(await self._rest.read_page(request.instruments(market), "live"), market)
             self._drifted(listing.drift)
             listed += listing.instruments
+        if not listed:
+            raise Malformed(f"okx lists no instrument in {', '.join(self.options.markets)}")
         made, self.instruments = relisted(listed, self.instruments)
         return made
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from zvt_crypto.domain.errors import BadInput, Malformed, shown
+from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp, Instrument, TradingStatus
 from zvt_crypto.domain.money import parse_step
 from zvt_crypto.domain.time import NS_PER_MS
@@ -38,8 +38,6 @@ class Listing(msgspec.Struct, frozen=True):
 def parse_instruments(body: bytes, market: Market) -> Listing:
     """Everything listed, in the venue's order. Raises Malformed; a row that cannot be read is drift and costs only itself."""
     rows = decode(_Listed, body, f"okx {market} instruments").data
-    if not rows:
-        raise Malformed(f"okx lists no instrument in {market}")
     decoder = msgspec.json.Decoder(InstrumentRest, strict=False)
     instruments: list[Instrument] = []
     drift: list[Drift] = []
