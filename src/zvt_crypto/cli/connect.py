@@ -106,9 +106,18 @@ def _coinbase_keywords(settings: Settings) -> dict[str, Any]:
     return {"hosts": hosts, "options": CoinbaseOptions(markets=chosen.markets, books_a_socket=chosen.books_a_socket)}
 
 
+def _okx_keywords(settings: Settings) -> dict[str, Any]:
+    from zvt_crypto.venues.okx import OkxHosts, OkxOptions
+
+    chosen = settings.okx
+    place = place_of("okx", chosen)
+    return {"hosts": OkxHosts.local(*place) if place else OkxHosts(), "options": OkxOptions(markets=chosen.markets)}
+
+
 # What a venue's factory takes beyond the common arguments.
 KEYWORDS: dict[str, Callable[[Settings], dict[str, Any]]] = {
     "binance": _binance_keywords,
     "bybit": _bybit_keywords,
     "coinbase": _coinbase_keywords,
+    "okx": _okx_keywords,
 }

@@ -84,6 +84,12 @@ class Bybit(Venue, frozen=True):
     book_levels: Literal[50, 200, 1000] = 200  # of streamed books: 50 come every 20 ms, 200 every 100, 1000 every 200
 
 
+class Okx(Venue, frozen=True):
+    """OKX."""
+
+    markets: tuple[Literal["spot", "swap", "futures"], ...] = ("spot", "swap", "futures")
+
+
 class Coinbase(Venue, frozen=True):
     """Coinbase."""
 
@@ -138,6 +144,7 @@ class Settings(Section, frozen=True):
     ws: Ws = Ws()
     binance: Binance = Binance()
     bybit: Bybit = Bybit()
+    okx: Okx = Okx()
     coinbase: Coinbase = Coinbase()
     ingest: Ingest = Ingest()
     limits: Limits = Limits()
