@@ -145,8 +145,9 @@ def test_an_unknown_symbol_is_named_with_its_neighbours() -> None:
 
 
 def test_an_unknown_exchange_is_named() -> None:
-    with pytest.raises(UnknownExchange, match="'kraken': known are binance, bybit, okx, coinbase"):
-        Instruments().resolve("BTC/USDT", "kraken")
+    with pytest.raises(UnknownExchange, match=r"'mtgox': known are binance, bybit, okx, coinbase, and .* through ccxt"):
+        Instruments().resolve("BTC/USDT", "mtgox")
+    assert check_exchange("Kraken") == "kraken"
     assert check_exchange("OKX") == "okx"
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zvt_crypto.cli.settings import Settings, Venue
 from zvt_crypto.domain.errors import BadConfig, Unsupported
-from zvt_crypto.domain.instrument import Instruments, check_exchange
+from zvt_crypto.domain.exchanges import THROUGH_CCXT, check_exchange
+from zvt_crypto.domain.instrument import Instruments
 
 if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Observer
@@ -58,6 +59,15 @@ async def open_connector(
     from zvt_crypto.venues.http import NetTransport
 
     name = check_exchange(exchange)
+    if name in THROUGH_CCXT:
+        from zvt_crypto.venues.ccxt import CcxtConnector
+
+        door = CcxtConnector(name, SystemClock(), observer or Silent(), instruments=instruments)
+        try:
+            yield door
+        finally:
+            await door.close()
+        return
     if name not in VENUES:
         raise Unsupported(f"exchange {name!r} is known, but not in this build; it has {', '.join(VENUES)}")
     clock, watcher, transport = SystemClock(), observer or Silent(), NetTransport()

@@ -15,11 +15,12 @@ from typing import Literal
 
 import msgspec
 
-from zvt_crypto.domain.errors import AmbiguousSymbol, BadInput, UnknownExchange, UnknownSymbol, shown
+from zvt_crypto.domain.errors import AmbiguousSymbol, BadInput, UnknownSymbol, shown
+from zvt_crypto.domain.exchanges import ALL_EXCHANGES as ALL_EXCHANGES
+from zvt_crypto.domain.exchanges import EXCHANGES as EXCHANGES
+from zvt_crypto.domain.exchanges import check_exchange as check_exchange
 from zvt_crypto.domain.money import decimals_of
 from zvt_crypto.domain.time import to_datetime
-
-EXCHANGES: tuple[str, ...] = ("binance", "bybit", "okx", "coinbase")
 
 
 class TradingStatus(enum.StrEnum):
@@ -120,14 +121,6 @@ def kind_of(instrument: Instrument) -> Kind:
     return KINDS[type(instrument)]
 
 
-def check_exchange(exchange: str) -> str:
-    """The exchange id in lower case. Raises UnknownExchange."""
-    folded = exchange.lower()
-    if folded not in EXCHANGES:
-        raise UnknownExchange(exchange, EXCHANGES)
-    return folded
-
-
 def asset_id(exchange: str, symbol: str) -> str:
     """`crypto_binance_btc`."""
     return f"crypto_{exchange}_{symbol.lower()}"
@@ -215,6 +208,7 @@ class Instruments:
         self._by_id: dict[str, Instrument] = {}
         self._by_native: dict[tuple[str, Kind, str], Instrument] = {}
         self._by_name: dict[tuple[str, str], list[Instrument]] = {}
+        self._exchanges: dict[str, None] = dict.fromkeys(EXCHANGES)
         for instrument in instruments:
             self._add(instrument)
 
@@ -222,6 +216,7 @@ class Instruments:
         if instrument.id in self._by_id:
             raise BadInput(f"two instruments have the id {shown(instrument.id)}")
         self._by_id[instrument.id] = instrument
+        self._exchanges[instrument.exchange] = None
         native = (instrument.exchange, kind_of(instrument), instrument.native_symbol)
         held = self._by_native.get(native)
         if held is None or held.status is TradingStatus.DELISTED:  # a relisted symbol belongs to the living
@@ -261,7 +256,7 @@ class Instruments:
             if exchange is not None and found.exchange != check_exchange(exchange):
                 raise UnknownSymbol(symbol)
             return found
-        venues = EXCHANGES if exchange is None else (check_exchange(exchange),)
+        venues = tuple(self._exchanges) if exchange is None else (check_exchange(exchange),)
         fits: list[Instrument] = []
         for venue in venues:
             named = self._by_name.get((venue, _fold(symbol)), [])
@@ -287,7 +282,7 @@ class Instruments:
     def symbol_mappings(self) -> Mapping[str, Mapping[str, str]]:
         """`SYMBOL_MAPPINGS[exchange][native]` → `btcusdt`: a read-only view. Where a symbol names a pair and a perpetual, the pair's.
         A dated contract has a name of its own, as in `short_symbol`."""
-        made: dict[str, dict[str, str]] = {exchange: {} for exchange in EXCHANGES}
+        made: dict[str, dict[str, str]] = {exchange: {} for exchange in self._exchanges}
         for kind in reversed(PRECEDENCE):
             for (exchange, of, native), instrument in self._by_native.items():
                 if of == kind:

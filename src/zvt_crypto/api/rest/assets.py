@@ -14,7 +14,7 @@ from zvt_crypto.api.deps import ApiDeps
 from zvt_crypto.api.rest.pairs import CursorQuery, ExchangeQuery
 from zvt_crypto.api.shapes import AssetRow, Assets, FoundAsset, FoundAssets
 from zvt_crypto.domain.errors import BadInput, shown
-from zvt_crypto.domain.instrument import EXCHANGES, CryptoAsset, check_exchange
+from zvt_crypto.domain.instrument import ALL_EXCHANGES, EXCHANGES, CryptoAsset, check_exchange
 from zvt_crypto.domain.money import decimal_text
 
 MOST_LIMIT = 5_000
@@ -70,7 +70,7 @@ def gather(found: Iterable[CryptoAsset]) -> list[FoundAsset]:
     for asset in found:
         name = asset.full_name.casefold() if asset.full_name else None
         groups.setdefault((asset.symbol.casefold(), name), []).append(asset)
-    return [_found(sorted(group, key=lambda asset: EXCHANGES.index(asset.exchange))) for group in groups.values()]
+    return [_found(sorted(group, key=lambda asset: ALL_EXCHANGES.index(asset.exchange))) for group in groups.values()]
 
 
 def _found(group: list[CryptoAsset]) -> FoundAsset:
