@@ -120,6 +120,16 @@ def test_tickers_and_trades_keep_the_newest_by_event_time():
     assert live.ticker(PAIR.id) == ticker
 
 
+def test_a_time_that_was_wrong_does_not_hold_the_price_for_long():
+    """The frame's own check lets a little ahead pass: what comes later is then believed by when it came."""
+    second = 1_000_000_000
+    wrong = msgspec.structs.replace(trade(1), price=1e9, event_ns=START + 500 * second, recv_ns=START)
+    right = [msgspec.structs.replace(trade(2), event_ns=START + n * second, recv_ns=START + n * second) for n in (1, 10, 11, 12)]
+    assert applied(wrong, *right[:2]).last_trade(PAIR.id) == wrong
+    assert applied(wrong, *right[:3]).last_trade(PAIR.id) == right[2]
+    assert applied(wrong, *right).last_trade(PAIR.id) == right[3]
+
+
 def test_a_book_is_valid_from_its_snapshot_until_it_is_stale():
     live = applied(BookDelta(PAIR.id, 1, 1, None, [(99.0, 1.0)], [], 1))
     assert not live.book(PAIR.id).is_valid

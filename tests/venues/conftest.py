@@ -18,6 +18,7 @@ from zvt_crypto.venues.binance.symbols import parse_exchange_info
 
 FRAMES = Path(__file__).resolve().parent.parent / "fixtures" / "binance"
 START_NS = 1_723_161_255_000_000_000
+RECV_NS = 1_800_000_000_000_000_000  # later than every recording that is played: nothing of them is of a time to come
 
 
 class ManualClock:
@@ -69,7 +70,7 @@ class ScriptedSocket:
         self._reason: str | None = None
         self._news = asyncio.Event()
 
-    def push(self, *payloads: bytes | str, recv_ns: int = START_NS) -> None:
+    def push(self, *payloads: bytes | str, recv_ns: int = RECV_NS) -> None:
         self._frames += [(p.encode() if isinstance(p, str) else p, recv_ns) for p in payloads]
         self._news.set()
 

@@ -286,6 +286,38 @@ async def test_a_frame_that_cannot_be_read_makes_the_book_stale_that_it_may_belo
     await stream.close()
 
 
+ABSURD_MS = 7_000_000_000_000  # the year 2191
+
+
+def kline(open_ms: int, event_ms: int) -> str:
+    prices = {"o": "1", "c": "1", "h": "1", "l": "1", "v": "1", "n": 1, "x": False, "q": "1", "V": "1", "Q": "1", "B": "0"}
+    k = {"t": open_ms, "T": 0, "s": "BTCUSDT", "i": "1m", "f": 1, "L": 2, **prices}
+    data = {"e": "kline", "E": event_ms, "s": "BTCUSDT", "k": k}
+    return json.dumps({"stream": "btcusdt@kline_1m", "data": data}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "named"),
+    [
+        (kline(ABSURD_MS // 60_000 * 60_000, 1723161255208), "2191-10-27"),
+        (kline(99_999_999_960_000, 1723161255208), "99999999960000"),
+        (trade(7).replace("1723161255342", str(ABSURD_MS)), "2191-10-27"),
+        (trade(7).replace("1723161255342", "99999999960000"), "99999999960000"),
+        (depth(164, 164).replace("1723161255208", str(ABSURD_MS)), "2191-10-27"),
+    ],
+)
+async def test_a_time_that_has_not_come_is_refused_and_named(kit, desk, frame, named):
+    stream = await synced(kit, desk, Subscription(BTC, "trade"), Subscription(BTC, "kline", Interval.MIN_1))
+    desk.socket.push(frame, trade(8))
+    events = await gather(stream, 1 + ("depth" in frame))
+    assert [type(event) for event in events] == ([BookStale, Trade] if "depth" in frame else [Trade])
+    assert events[-1].trade_id == "8"
+    (noted,) = desk.observer.noted("venue_malformed")
+    assert named in noted["reason"]
+    assert desk.observer.counted["venue_malformed"] == 1
+    await stream.close()
+
+
 async def test_a_connection_that_talks_nonsense_is_ended(desk):
     stream = await desk.binance.open_stream([Subscription(BTC, "trade")])
     desk.socket.push(*["<html>"] * (MALFORMED_MOST - 1), trade(1))

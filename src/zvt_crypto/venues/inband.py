@@ -14,6 +14,7 @@ import msgspec
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
 from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
+from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
 from zvt_crypto.venues.parsed import CONTROLS, Ask, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
@@ -148,10 +149,12 @@ class InbandStream:
                 self._doubt(payload, recv_ns, error)
                 continue
             for parsed in found:
-                if isinstance(parsed, (BookDelta, BookSnapshot)):
-                    self._on_book(parsed)
-                elif isinstance(parsed, CONTROLS):
+                if isinstance(parsed, CONTROLS):
                     self._on_control(parsed)
+                elif not is_plausible(parsed, recv_ns):
+                    self._doubt(payload, recv_ns, too_early(self._manners.exchange, parsed, recv_ns))
+                elif isinstance(parsed, (BookDelta, BookSnapshot)):
+                    self._on_book(parsed)
                 else:
                     self._ready.append(parsed)
 

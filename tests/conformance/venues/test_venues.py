@@ -311,6 +311,35 @@ def test_the_three_iterators(at_venue):
     assert open_sessions == 0
 
 
+@pytest.mark.parametrize("channel", ["trade", "depth"])
+@pytest.mark.parametrize("ahead_s", [5, 7_200])
+def test_clocks_may_differ_by_seconds_and_a_time_that_has_not_come_is_refused(at_venue, ahead_s, channel):
+    async def scenario(desk):
+        desk.faults.skew(ahead_s)
+        stream = await desk.connector.open_stream([Subscription(desk.pair, channel)])
+        events, until_ns = [], desk.clock.now_ns() + 20 * NS_PER_S
+
+        async def read_on():
+            while desk.clock.now_ns() < until_ns:
+                events.extend(await stream.receive())
+
+        if ahead_s > 600:
+            with pytest.raises(Disconnected, match="s ahead of our clock"):
+                await read_on()
+        else:
+            await read_on()
+        await stream.close()
+        return events, desk.notes.counts.get("venue_malformed", 0)
+
+    events, refused = at_venue.run(scenario)
+    if ahead_s > 600:
+        assert not any(isinstance(event, Trade | BookSnapshot | BookDelta) for event in events)
+        assert refused >= 20
+    else:
+        assert any(isinstance(event, Trade | BookDelta) for event in events)
+        assert refused == 0
+
+
 # ── Fates and wrong calls ──
 
 

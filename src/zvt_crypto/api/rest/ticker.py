@@ -13,6 +13,7 @@ from zvt_crypto.domain.errors import NotFound, VenueError
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Ticker, Trade
 from zvt_crypto.domain.money import decimal_text
+from zvt_crypto.domain.plausible import is_newer
 from zvt_crypto.domain.time import NS_PER_S, to_rfc3339
 
 STALE_NS = 10 * NS_PER_S  # the venues send a ticker every second
@@ -49,7 +50,7 @@ async def _ask(deps: ApiDeps, fetched: Fetched[Ticker], instrument: Instrument, 
 def ticker_row(instrument: Instrument, ticker: Ticker | None, trade: Trade | None, now_ns: int) -> TickerRow:
     """The newer of ticker and last trade gives the price; the rolling 24 hours are the ticker's. One of the two must be there."""
     digits = digits_of(instrument)
-    newest = ticker if trade is None or (ticker is not None and ticker.event_ns >= trade.event_ns) else trade
+    newest = ticker if trade is None or (ticker is not None and is_newer(ticker, trade)) else trade
     assert newest is not None
     return TickerRow(
         symbol=instrument.id,

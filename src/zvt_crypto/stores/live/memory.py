@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Kline, Ticker, Trade
+from zvt_crypto.domain.plausible import is_newer
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.engine.book import Book
 from zvt_crypto.stores.live.bars import RecentBars
@@ -24,7 +25,7 @@ class MemoryLiveState:
         self._bars: dict[tuple[str, Interval], RecentBars] = {}
 
     def apply(self, event: Event) -> None:
-        """Take an event in. Tickers and trades that are older than the one held are ignored."""
+        """Take an event in. Tickers and trades that are older than the one held are ignored, as `is_newer` says."""
         match event:
             case Trade():
                 _keep_newest(self._trades, event)
@@ -69,5 +70,5 @@ class MemoryLiveState:
 
 def _keep_newest(held: dict[str, Timed], event: Timed) -> None:
     now = held.get(event.instrument)
-    if now is None or event.event_ns >= now.event_ns:
+    if now is None or is_newer(event, now):
         held[event.instrument] = event

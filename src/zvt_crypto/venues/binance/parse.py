@@ -21,12 +21,16 @@ from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 
 T = TypeVar("T")
 _MINUTE = Interval.MIN_1
-_MICROSECONDS_FROM = wire.MICROSECONDS_FROM
+_MILLISECONDS_UNTIL, _MICROSECONDS_FROM = wire.MILLISECONDS_UNTIL, wire.MICROSECONDS_FROM
 
 
 def to_ns(moment: int) -> int:
-    """A venue's time in ns, its unit told by its size."""
-    return moment * 1_000_000 if moment < _MICROSECONDS_FROM else moment * 1_000
+    """A venue's time in ns, its unit told by its size. Raises Malformed for what is neither."""
+    if moment < _MILLISECONDS_UNTIL:
+        return moment * 1_000_000
+    if moment < _MICROSECONDS_FROM:
+        raise Malformed(f"binance time {moment} is beyond 2200 in milliseconds, and before 1973 in microseconds")
+    return moment * 1_000
 
 
 class _Narrowed(Protocol):
@@ -137,7 +141,7 @@ def _enveloped(kind: Any) -> Any:
 
 def _trade(w: wire.TradeWire | wire.UsdmTradeWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
     at = w.T
-    at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000  # as to_ns, without the call
+    at_ns = at * 1_000_000 if at < _MILLISECONDS_UNTIL else to_ns(at)  # in milliseconds without the call
     return Trade(natives[w.s], "trade", str(w.t), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
 
 
@@ -151,7 +155,7 @@ def _usdm_trade(w: wire.UsdmTradeWire, natives: Mapping[str, str], recv_ns: int)
 
 def _agg(w: wire.AggTradeWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
     at = w.T
-    at_ns = at * 1_000_000 if at < _MICROSECONDS_FROM else at * 1_000
+    at_ns = at * 1_000_000 if at < _MILLISECONDS_UNTIL else to_ns(at)
     return Trade(natives[w.s], "agg", str(w.a), w.p, w.q, "sell" if w.m else "buy", at_ns, recv_ns)
 
 

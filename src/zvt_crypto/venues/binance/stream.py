@@ -10,6 +10,7 @@ import msgspec
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
 from zvt_crypto.domain.events import BookEvent, MarketEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
+from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
 from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol
@@ -116,10 +117,12 @@ class BinanceStream:
             except Malformed as error:
                 self._doubt(payload, recv_ns, error)
                 continue
-            if isinstance(parsed, BookDelta):
-                self._on_delta(parsed)
-            elif isinstance(parsed, CONTROLS):
+            if isinstance(parsed, CONTROLS):
                 self._on_control(parsed)
+            elif not is_plausible(parsed, recv_ns):
+                self._doubt(payload, recv_ns, too_early(EXCHANGE, parsed, recv_ns))
+            elif isinstance(parsed, BookDelta):
+                self._on_delta(parsed)
             else:
                 ready.append(parsed)
 

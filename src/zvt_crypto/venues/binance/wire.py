@@ -22,15 +22,16 @@ PriceOrZero = Annotated[float, Meta(ge=0, lt=1e15)]
 Quantity = Annotated[float, Meta(gt=0, lt=1e18)]
 Amount = Annotated[float, Meta(ge=0, lt=1e18)]
 Rate = Annotated[float, Meta(gt=-10, lt=10)]
-# Milliseconds, or microseconds where they were asked for, told apart by size (as milliseconds the border would be the year 5138): up to
-# 2200, and not zero (the documentation shows 1970).
+# Milliseconds up to 2200, or microseconds (from 1973 to 2200) where they were asked for, told apart by size; not zero (the documentation
+# shows 1970). A decoder knows one range a field: what lies between the two the parser refuses.
+MILLISECONDS_UNTIL = 7_258_118_400_000
 MICROSECONDS_FROM = 100_000_000_000_000
 Moment = Annotated[int, Meta(ge=86_400_000, lt=7_258_118_400_000_000)]
 MomentOrZero = Annotated[int, Meta(ge=0, lt=7_258_118_400_000_000)]
 # For what comes most and is cheapest with one unit. A kline of any interval opens on a full minute.
-Millis = Annotated[int, Meta(ge=86_400_000, lt=MICROSECONDS_FROM)]
+Millis = Annotated[int, Meta(ge=86_400_000, lt=MILLISECONDS_UNTIL)]
 Micros = Annotated[int, Meta(ge=MICROSECONDS_FROM, lt=7_258_118_400_000_000)]
-MinuteMillis = Annotated[int, Meta(ge=86_400_000, lt=MICROSECONDS_FROM, multiple_of=60_000)]
+MinuteMillis = Annotated[int, Meta(ge=86_400_000, lt=MILLISECONDS_UNTIL, multiple_of=60_000)]
 MinuteMicros = Annotated[int, Meta(ge=MICROSECONDS_FROM, lt=7_258_118_400_000_000, multiple_of=60_000_000)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
