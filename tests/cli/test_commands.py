@@ -156,7 +156,6 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
     ("arguments", "code", "named"),
     [
         (["kdata", "btcusdt", "-i", "7m"], 2, "unknown interval '7m'"),
-        (["kdata", "NOPE"], 2, "unknown symbol 'NOPE'"),
         (["kdata", "btcusdt", "-e", "mtgox"], 2, "unknown exchange 'mtgox'"),
         (["kdata", "btcusdt", "--start", "yesterday"], 2, "'yesterday'"),
         (["kdata", "btcusdt", "--start", "2024-02-01", "--end", "2024-01-01"], 2, "'2024-02-01' is not before end '2024-01-01'"),
@@ -166,11 +165,21 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
         (["kdata"], 2, "Missing argument"),
         (["backfill", "--what", "dreams"], 2, "'dreams'"),
         (["backfill", "--what", "trades"], 2, "need a start"),
-        (["backfill", "-s", ","], 2, "no symbol"),
+        (["backfill", "-s", ","], 2, "no symbol was given: ','"),
+        (["up", "-s", ""], 2, "no symbol was given"),
+        (["up", "--seconds", "-3"], 2, "seconds -3 is not a positive number"),
+        (["demo", "--seconds", "nan"], 2, "seconds nan is not a positive number"),
+        (["kdata", "btcusdt", "-o", "/tmp"], 2, "output '/tmp' is a folder"),
+        (["kdata", "NOPE"], 2, "unknown symbol 'NOPE'; `zvt-crypto pairs` lists what is stored"),
+        (["db", "upgrade", "--revision", "nope"], 2, "schema revision 'nope'"),
+        (["db", "downgrade", "+5"], 2, "schema revision '+5'"),
+        (["assets", "search", " "], 2, "text ' ' is nothing to search for"),
+        (["assets", "import", "/tmp"], 2, "file '/tmp' is a folder"),
+        (["show-config", "--config", "/tmp"], 2, "settings file /tmp is a folder"),
         (["backfill", "-e", "okx"], 2, "not in this build"),
         (["pairs", "list", "--kind", "house"], 2, "'house'"),
         (["pairs", "add", "x;drop", "-e", "binance", "--base", "x", "--quote", "y"], 2, "native symbol 'x;drop'"),
-        (["pairs", "add", "XY", "-e", "binance", "--base", "x", "--quote", "y", "--lot", "0"], 2, "lot '0' is not positive"),
+        (["pairs", "add", "XY", "-e", "binance", "--base", "x", "--quote", "y", "--lot", "0"], 2, "lot '0' is not a positive number"),
         (["pairs", "add", "XY", "-e", "binance", "--base", "x", "--quote", "y", "--tick", "nan"], 2, "tick 'nan'"),
         (["pairs", "list", "--status", "asleep"], 2, "'asleep'"),
         (["assets", "add", "X", "-e", "binance", "--max-supply", "many", "--source", "me"], 2, "'many'"),
@@ -230,6 +239,46 @@ def test_half_an_address_of_an_exchange_is_refused(wired: Zvt, monkeypatch: pyte
     assert "binance.ws is missing" in wired("pairs", "sync").err
     monkeypatch.setenv("ZVT_CRYPTO__BINANCE__WS", "http://here")
     assert "ws(s)://" in wired("pairs", "sync").err
+
+
+@pytest.mark.parametrize("command", [["pairs"], ["pairs", "list", "--kind", "perp"], ["assets"], ["assets", "search", "bitcoin"]])
+def test_an_empty_table_says_how_to_fill_it(wired: Zvt, command: list[str]) -> None:
+    said = wired(*command)
+    assert (said.code, len(said.out.splitlines())) == (0, 1)
+    assert "note: no such" in said.err
+    assert "pairs sync" in said.err
+    assert wired(*command, "--json").err == ""
+
+
+def test_klines_that_are_not_stored_say_how_to_get_them(wired: Zvt) -> None:
+    wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt")
+    assert "no 1h klines of abcusdt are stored here; `zvt-crypto backfill`" in wired("kdata", "abcusdt", "-i", "1h").err
+    assert wired("kdata", "abcusdt", "-f", "csv").err == ""
+
+
+def test_pairs_alone_takes_what_its_list_takes(wired: Zvt) -> None:
+    for arguments in (["ABCUSDT"], ["ABCUSDT", "--perp"]):
+        wired("pairs", "add", *arguments, "-e", "binance", "--base", "abc", "--quote", "usdt")
+    found = wired("pairs", "--kind", "perp", "--status", "active", "--json").json["pairs"]
+    assert [pair["id"] for pair in found] == ["cryptoperp_binance_abcusdt"]
+
+
+def test_a_table_of_assets_that_is_no_text_is_named(wired: Zvt, tmp_path: Path) -> None:
+    (tmp_path / "assets.csv").write_bytes(b"\xff\xfe\x00")
+    said = wired("assets", "import", str(tmp_path / "assets.csv"))
+    assert (said.code, said.err) == (2, "error: asset table 'assets.csv' is not text in UTF-8 [bad_input]\n")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "zvt_crypto", "--version"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    for group in ((), ("pairs",), ("assets",), ("db",)):
+        env = clean_env(COLUMNS="80")
+        told = subprocess.run([ZVT_CRYPTO, *group, "--help"], capture_output=True, text=True, check=True, env=env).stdout
+        assert [line for line in told.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
 
 
 def test_debug_shows_the_traceback(wired: Zvt) -> None:

@@ -172,7 +172,11 @@ def test_a_capture_replayed_twice_leaves_its_rows_once(tmp_path: Path) -> None:
     assert first["complete"] is True
     assert first["rows_written"]
     assert (first["refused"], first["dropped"], first["gaps_open"]) == (0, 0, 0)
-    assert replay(tmp_path)["stored"] == first["stored"]
+    assert first["played"] is True
+    told = subprocess.run([ZVT_CRYPTO, "replay", SPOT, "--data-dir", str(tmp_path)], env=clean_env(), capture_output=True, text=True)
+    assert "nothing was new: it had been played before; --again" in told.stdout
+    second = replay(tmp_path)
+    assert (second["stored"], second["played"]) == (first["stored"], False)
     again = replay(tmp_path, "--again", "--serve")
     assert again["stored"] == first["stored"]
     assert again["complete"] is True

@@ -112,6 +112,9 @@ def get_assets(exchange: str | None = None, *, settings: Settings | None = None)
 def search_assets(text: str, exchange: str | None = None, *, limit: int = 20, settings: Settings | None = None) -> list[CryptoAsset]:
     """Assets by symbol or name; an exact one wins alone."""
 
+    if not text.strip():
+        raise BadInput(f"text {shown(text)} is nothing to search for")
+
     async def read(store: Store) -> list[CryptoAsset]:
         return await store.instruments.search_assets(text, check_exchange(exchange) if exchange else None, limit)
 
@@ -162,7 +165,10 @@ def import_assets(file: Path, exchange: str, *, settings: Settings | None = None
     """Names and caps from a CSV of the shipped table's columns, for the assets that the exchange lists."""
     from zvt_crypto.stores.assets import assets_of, load_facts
 
-    facts = load_facts(file)
+    try:
+        facts = load_facts(file)
+    except UnicodeDecodeError:
+        raise BadInput(f"asset table {shown(file.name)} is not text in UTF-8") from None
 
     async def write(store: Store) -> Written:
         listed = assets_of(check_exchange(exchange), await store.instruments.load(exchange.lower()), facts)

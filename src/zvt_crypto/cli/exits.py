@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 
-from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreError, VenueError, ZvtCryptoError
+from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreError, UnknownSymbol, VenueError, ZvtCryptoError
 
 OK = 0
 FAILURE = 1  # something that is none of the others, a check that failed among them
@@ -45,7 +45,8 @@ def report(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return report(error.exceptions[0], debug=False)
     if isinstance(error, ZvtCryptoError):
-        said = f"error: {error} [{error.code}]"
+        hint = "; `zvt-crypto pairs` lists what is stored" if isinstance(error, UnknownSymbol) else ""
+        said = f"error: {error}{hint} [{error.code}]"
     elif isinstance(error, KeyboardInterrupt):
         said = "interrupted"
     elif isinstance(error, OSError):

@@ -115,9 +115,12 @@ def _value(field: str, value: object, kind: Any) -> object:
 
 
 def _positive_step(text: str, name: str) -> Decimal:
-    step = parse_step(text, name)
+    try:
+        step = parse_step(text, name)
+    except BadInput:
+        step = None
     if step is None:
-        raise BadInput(f"{name} {shown(text)} is not positive: leave it out where there is none")
+        raise BadInput(f"{name} {shown(text)} is not a positive number from {MIN_STEP} to {MAX_STEP}; leave it out where there is none")
     return step
 
 

@@ -21,8 +21,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 db = typer.Typer(help="The database's schema: upgrade, downgrade, status.", no_args_is_help=True, rich_markup_mode=None)
-pairs = typer.Typer(help="Instruments: list (also without a word), show, add, update, delist, sync.", rich_markup_mode=None)
-assets = typer.Typer(help="Assets: list (also without a word), search, show, add, import.", rich_markup_mode=None)
+pairs = typer.Typer(help="Instruments: what exchanges list.", rich_markup_mode=None)
+assets = typer.Typer(help="Assets: the currencies of instruments.", rich_markup_mode=None)
 app.add_typer(db, name="db")
 app.add_typer(pairs, name="pairs")
 app.add_typer(assets, name="assets")
@@ -48,10 +48,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML). [default: the user's config.toml]")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded database and spool.")]
 Exchange = Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange id.")]
+Symbol = Annotated[str, typer.Argument(help="Entity id, BTC/USDT, BTC-USDT, btcusdt or the exchange's own.")]
 Symbols = Annotated[str | None, typer.Option("--symbols", "-s", help="Symbols, separated by commas.")]
 Interval = Annotated[str, typer.Option("--interval", "-i", help="1m 5m 15m 30m 1h 4h 1d 1w 1M")]
 Start = Annotated[str | None, typer.Option("--start", help="From this time on: RFC 3339, a date, or an epoch number.")]
 End = Annotated[str | None, typer.Option("--end", help="Up to, and without, this time.")]
+Kind = Annotated[str | None, typer.Option(help="pair, perp or future.")]
+Status = Annotated[str | None, typer.Option(help="active, suspended, delisted, …")]
+Revision = Annotated[str, typer.Option(help="A revision that this build knows; `db status` shows the newest.")]
 ApiPort = Annotated[int | None, typer.Option("--api-port", help="REST port; 0 takes a free one. [default: 8000]")]
 WsPort = Annotated[int | None, typer.Option("--ws-port", help="WebSocket port; 0 takes a free one. [default: 8001]")]
 
@@ -79,7 +83,10 @@ def demo(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """A whole exchange, database and platform on this machine, live in the terminal. Needs no network."""
+    """See it all work, without a network.
+
+    A whole exchange, database and platform on this machine, live in the terminal, with checks at the end.
+    """
     from zvt_crypto.cli.commands.demo import run_demo
 
     _end(
@@ -122,7 +129,10 @@ def replay(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Play a capture through the emulator into the replay database; goes on where a replay was cut."""
+    """Play a capture into a database of its own.
+
+    Through the emulator, real sockets and the whole platform; goes on where an earlier replay was cut.
+    """
     from zvt_crypto.cli.commands.replay import run_replay
 
     settings = _settings(config, data_dir, {})
@@ -141,7 +151,10 @@ def backfill(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Fetch history into the database; resumable: what is stored is not fetched again."""
+    """Fetch history into the database.
+
+    Resumable: what is stored is not fetched again.
+    """
     from zvt_crypto.cli.commands.backfill import run_backfill
 
     settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange), "ingest.symbols": _names(symbols)})
@@ -150,7 +163,7 @@ def backfill(
 
 @app.command()
 def kdata(
-    symbol: Annotated[str, typer.Argument(help="Entity id, BTC/USDT, BTC-USDT, btcusdt or the exchange's own.")],
+    symbol: Symbol,
     interval: Interval = "1m",
     start: Start = None,
     end: End = None,
@@ -181,14 +194,17 @@ def emulator(
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
     ws_port: Annotated[int, typer.Option(min=0, max=65535)] = 9001,
     symbols: Symbols = None,
-    seed: int = 1,
+    seed: Annotated[int, typer.Option(help="Market: its seed.")] = 1,
     rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
     speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A script of what goes wrong, and when (TOML).")] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
-    """Exchanges on this machine that speak their own REST and WebSocket protocols; Binance unless told otherwise."""
+    """Exchanges on this machine.
+
+    They speak their own REST and WebSocket protocols; Binance unless told otherwise.
+    """
     from zvt_crypto.cli.commands.emulator import run_emulator
 
     _end(
@@ -211,7 +227,10 @@ def coverage(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """What is stored: complete, missing, filled from where, revised, differing."""
+    """What is stored, and what is missing.
+
+    Complete, missing, filled from where, revised, differing.
+    """
     from zvt_crypto.cli.commands.coverage import run_coverage
 
     settings = _settings(config, data_dir, {})
@@ -228,7 +247,10 @@ def venues(
     markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What each exchange can do: natively, derived by us, or not at all."""
+    """What each exchange can do.
+
+    Natively, derived by us, or not at all.
+    """
     from zvt_crypto.cli.commands.venues import run_venues
 
     _end(run_venues(exchange, markdown=markdown, as_json=as_json))
@@ -241,7 +263,10 @@ def doctor(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Look at database, clock, disk, ports and exchanges; each line says ok, warn or fail, and what to do."""
+    """Find out what is wrong.
+
+    Looks at database, clock, disk, ports and exchanges; each line says ok, warn or fail, and what to do.
+    """
     from zvt_crypto.cli.commands.doctor import run_doctor
 
     _end(run_doctor(_settings(config, data_dir, {}), offline=offline, as_json=as_json))
@@ -269,7 +294,7 @@ def version() -> None:
 
 
 @db.command("upgrade")
-def db_upgrade(revision: str = "head", config: Config = None, data_dir: DataDir = None) -> None:
+def db_upgrade(revision: Revision = "head", config: Config = None, data_dir: DataDir = None) -> None:
     """Bring the schema up to a revision."""
     from zvt_crypto.cli.commands.database import run_upgrade
 
@@ -277,8 +302,13 @@ def db_upgrade(revision: str = "head", config: Config = None, data_dir: DataDir 
 
 
 @db.command("downgrade")
-def db_downgrade(revision: str, config: Config = None, data_dir: DataDir = None) -> None:
-    """Take the schema down to a revision (`base` removes every table and its rows)."""
+def db_downgrade(
+    revision: Annotated[str, typer.Argument(help="A revision of `db status`, or base.")], config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Take the schema down to a revision.
+
+    `base` removes every table and its rows.
+    """
     from zvt_crypto.cli.commands.database import run_downgrade
 
     _end(run_downgrade(_settings(config, data_dir, {}), revision))
@@ -286,7 +316,7 @@ def db_downgrade(revision: str, config: Config = None, data_dir: DataDir = None)
 
 @db.command("status")
 def db_status(as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
-    """Where the database is, its revision, and how many rows it holds."""
+    """Its address, revision and rows."""
     from zvt_crypto.cli.commands.database import run_status
 
     _end(run_status(_settings(config, data_dir, {}), as_json=as_json))
@@ -294,18 +324,24 @@ def db_status(as_json: Json = False, config: Config = None, data_dir: DataDir = 
 
 @pairs.callback(invoke_without_command=True)
 def pairs_root(
-    context: typer.Context, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None
+    context: typer.Context,
+    exchange: Exchange = None,
+    kind: Kind = None,
+    status: Status = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Stored instruments."""
+    """Instruments: what exchanges list. Without a command, as `pairs list`."""
     if context.invoked_subcommand is None:
-        pairs_list(exchange=exchange, as_json=as_json, config=config, data_dir=data_dir)
+        pairs_list(exchange=exchange, kind=kind, status=status, as_json=as_json, config=config, data_dir=data_dir)
 
 
 @assets.callback(invoke_without_command=True)
 def assets_root(
     context: typer.Context, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None
 ) -> None:
-    """Stored assets."""
+    """Assets: the currencies of instruments. Without a command, as `assets list`."""
     if context.invoked_subcommand is None:
         assets_list(exchange=exchange, as_json=as_json, config=config, data_dir=data_dir)
 
@@ -313,8 +349,8 @@ def assets_root(
 @pairs.command("list")
 def pairs_list(
     exchange: Exchange = None,
-    kind: Annotated[str | None, typer.Option(help="pair, perp or future.")] = None,
-    status: Annotated[str | None, typer.Option(help="active, suspended, delisted, …")] = None,
+    kind: Kind = None,
+    status: Status = None,
     as_json: Json = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -326,7 +362,7 @@ def pairs_list(
 
 
 @pairs.command("show")
-def pairs_show(symbol: str, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+def pairs_show(symbol: Symbol, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
     """One instrument, and every dated fact that is known of it."""
     from zvt_crypto.cli.commands.entities import run_show_pair
 
@@ -335,8 +371,8 @@ def pairs_show(symbol: str, exchange: Exchange = None, as_json: Json = False, co
 
 @pairs.command("add")
 def pairs_add(
-    native_symbol: str,
-    exchange: Annotated[str, typer.Option("--exchange", "-e")],
+    native_symbol: Annotated[str, typer.Argument(help="As the exchange writes it.")],
+    exchange: Annotated[str, typer.Option("--exchange", "-e", help="Exchange id.")],
     base: Annotated[str, typer.Option(help="Base asset.")],
     quote: Annotated[str, typer.Option(help="Quote asset.")],
     perp: Annotated[bool, typer.Option("--perp", help="A perpetual, settled in --settle.")] = False,
@@ -347,7 +383,10 @@ def pairs_add(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Create an instrument by hand (`pairs sync` reads them from the exchange)."""
+    """Create an instrument by hand.
+
+    `pairs sync` reads them from the exchange.
+    """
     from zvt_crypto.cli.commands.entities import run_add_pair
 
     facts = {"tick": tick, "lot": lot, "min_trade_amount": minimum}
@@ -356,11 +395,11 @@ def pairs_add(
 
 @pairs.command("update")
 def pairs_update(
-    symbol: str,
+    symbol: Symbol,
     status: Annotated[str | None, typer.Option(help="active, suspended, …")] = None,
-    tick: str | None = None,
-    lot: str | None = None,
-    minimum: Annotated[str | None, typer.Option("--min")] = None,
+    tick: Annotated[str | None, typer.Option(help="Price step.")] = None,
+    lot: Annotated[str | None, typer.Option(help="Quantity step.")] = None,
+    minimum: Annotated[str | None, typer.Option("--min", help="Smallest quantity.")] = None,
     exchange: Exchange = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -374,7 +413,7 @@ def pairs_update(
 
 @pairs.command("delist")
 def pairs_delist(
-    symbol: str,
+    symbol: Symbol,
     at: Annotated[str | None, typer.Option(help="Since when. [default: now]")] = None,
     exchange: Exchange = None,
     config: Config = None,
@@ -388,7 +427,10 @@ def pairs_delist(
 
 @pairs.command("sync")
 def pairs_sync(exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
-    """Read all instruments from the exchange, and their assets with the shipped names and caps."""
+    """Read all instruments from the exchange.
+
+    Their assets, too, with the shipped names and caps.
+    """
     from zvt_crypto.cli.commands.entities import run_sync
 
     _end(run_sync(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), as_json=as_json))
@@ -403,7 +445,13 @@ def assets_list(exchange: Exchange = None, as_json: Json = False, config: Config
 
 
 @assets.command("search")
-def assets_search(text: str, exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+def assets_search(
+    text: Annotated[str, typer.Argument(help="Symbol or name, or a part of one.")],
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
     """Assets by symbol or name; an exact one wins alone."""
     from zvt_crypto.cli.commands.entities import run_search_assets
 
@@ -411,7 +459,12 @@ def assets_search(text: str, exchange: Exchange = None, as_json: Json = False, c
 
 
 @assets.command("show")
-def assets_show(asset_id: str, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+def assets_show(
+    asset_id: Annotated[str, typer.Argument(help="For example crypto_binance_btc.")],
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
     """One asset, and every dated fact that is known of it."""
     from zvt_crypto.cli.commands.entities import run_show_asset
 
@@ -420,8 +473,8 @@ def assets_show(asset_id: str, as_json: Json = False, config: Config = None, dat
 
 @assets.command("add")
 def assets_add(
-    symbol: str,
-    exchange: Annotated[str, typer.Option("--exchange", "-e")],
+    symbol: Annotated[str, typer.Argument(help="The asset's code, BTC for example.")],
+    exchange: Annotated[str, typer.Option("--exchange", "-e", help="Exchange id.")],
     source: Annotated[str, typer.Option(help="Who says so.")],
     name: Annotated[str | None, typer.Option(help="Full name.")] = None,
     max_supply: Annotated[str | None, typer.Option(help="Most units that can ever exist.")] = None,
@@ -429,7 +482,10 @@ def assets_add(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Create or update an asset; what changes becomes a dated fact with its source."""
+    """Create or update an asset.
+
+    What changes becomes a dated fact with its source.
+    """
     from zvt_crypto.cli.commands.entities import run_add_asset
 
     facts = {"full_name": name, "max_supply": max_supply, "market_cap": market_cap}
@@ -437,8 +493,13 @@ def assets_add(
 
 
 @assets.command("import")
-def assets_import(file: Path, exchange: Exchange = None, config: Config = None, data_dir: DataDir = None) -> None:
-    """Names and caps from a CSV of the shipped table's columns: symbol, full_name, max_supply, source, as_of."""
+def assets_import(
+    file: Annotated[Path, typer.Argument(help="CSV file.")], exchange: Exchange = None, config: Config = None, data_dir: DataDir = None
+) -> None:
+    """Names and caps from a CSV file.
+
+    Its columns are those of the shipped table: symbol, full_name, max_supply, source, as_of.
+    """
     from zvt_crypto.cli.commands.entities import run_import_assets
 
     _end(run_import_assets(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), file))
@@ -453,7 +514,12 @@ def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, o
 def _names(symbols: str | None) -> tuple[str, ...] | None:
     if symbols is None:
         return None
-    return tuple(part.strip() for part in symbols.split(",") if part.strip())
+    names = tuple(part.strip() for part in symbols.split(",") if part.strip())
+    if not names:
+        from zvt_crypto.domain.errors import BadInput, shown
+
+        raise BadInput(f"no symbol was given: {shown(symbols)} holds none")
+    return names
 
 
 def _end(code: int) -> None:

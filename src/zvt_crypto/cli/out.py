@@ -19,6 +19,11 @@ def print_json(value: object) -> None:
     sys.stdout.write(text.decode() + "\n")
 
 
+def note(text: str) -> None:
+    """What a person may want to know beside the answer, on stderr."""
+    print(f"note: {text}", file=sys.stderr)
+
+
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
     """A table on stdout; plain aligned columns where stdout is no terminal."""
     stdout_console().print(make_table(rows, columns, title=title))

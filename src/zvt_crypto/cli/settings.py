@@ -259,7 +259,7 @@ def _config_path(config: Path | None, env: Mapping[str, str]) -> Path | None:
         config = Path(env[CONFIG_VARIABLE])
     if config is not None:
         if not config.is_file():
-            raise BadConfig(f"settings file {config} does not exist")
+            raise BadConfig(f"settings file {config} {'is a folder' if config.is_dir() else 'does not exist'}")
         return config
     usual = Path(platformdirs.user_config_dir("zvt-crypto")) / "config.toml"
     return usual if usual.is_file() else None

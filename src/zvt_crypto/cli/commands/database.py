@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from zvt_crypto.cli import exits
@@ -9,7 +11,7 @@ from zvt_crypto.cli.database import server_url
 from zvt_crypto.cli.out import print_json, print_table
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, redacted_url
-from zvt_crypto.domain.errors import BadConfig
+from zvt_crypto.domain.errors import BadConfig, BadInput, shown
 
 CONNECT_S = 10.0
 
@@ -21,7 +23,8 @@ def run_upgrade(settings: Settings, revision: str) -> int:
         from zvt_crypto.stores.postgres import migrate
 
         async with server_url(settings) as url:
-            await migrate(url, revision)
+            with _known(revision):
+                await migrate(url, revision)
             return (await _revision(url)) or "none"
 
     print(f"schema at {run(go)}")
@@ -35,7 +38,8 @@ def run_downgrade(settings: Settings, revision: str) -> int:
         from zvt_crypto.stores.postgres import downgrade
 
         async with server_url(settings) as url:
-            await downgrade(url, revision)
+            with _known(revision):
+                await downgrade(url, revision)
             return (await _revision(url)) or "none"
 
     print(f"schema at {run(go)}")
@@ -53,6 +57,19 @@ def run_status(settings: Settings, *, as_json: bool) -> int:
     print()
     print_table([{"table": name, "rows": rows} for name, rows in tables.items()], ["table", "rows"])
     return exits.OK
+
+
+@contextlib.contextmanager
+def _known(revision: str) -> Iterator[None]:
+    """Raises BadInput for a revision that there is none of."""
+    from alembic.util import CommandError
+
+    from zvt_crypto.stores.postgres import head_revision
+
+    try:
+        yield
+    except CommandError as error:
+        raise BadInput(f"schema revision {shown(revision)} is none that leads anywhere; the newest is {head_revision()}") from error
 
 
 async def read_status(settings: Settings) -> dict[str, Any]:

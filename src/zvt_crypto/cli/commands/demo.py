@@ -15,7 +15,7 @@ import msgspec
 
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.child import emulator_process
-from zvt_crypto.cli.commands.up import live_session, make_console, open_log
+from zvt_crypto.cli.commands.up import check_seconds, live_session, make_console, open_log
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
 from zvt_crypto.domain.errors import ZvtCryptoError
@@ -35,6 +35,7 @@ OLD_S = 3600.0  # a folder of a demo that died is removed after so long
 
 def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, ...] | None, seed: int) -> int:
     """Until Ctrl-C, or until the seconds have passed: then a summary, and FAILURE when a check failed."""
+    check_seconds(seconds)
 
     async def go() -> int:
         console = make_console()

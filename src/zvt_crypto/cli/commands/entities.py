@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from zvt_crypto.cli import entities, exits
 from zvt_crypto.cli.listings import make_listing
-from zvt_crypto.cli.out import print_json, print_table
+from zvt_crypto.cli.out import note, print_json, print_table
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import PRECEDENCE, CryptoAsset, TradingStatus, kind_of
@@ -31,6 +31,7 @@ def run_list_pairs(settings: Settings, *, exchange: str | None, kind: str | None
         print_json({"pairs": found, "count": len(found)})
     else:
         print_table(found, PAIR_COLUMNS)
+        _note_none(found, "pair")
     return exits.OK
 
 
@@ -117,7 +118,7 @@ def run_add_asset(settings: Settings, symbol: str, exchange: str, source: str, *
 def run_import_assets(settings: Settings, file: Path) -> int:
     """Import a table of names and caps."""
     if not file.is_file():
-        raise BadInput(f"file {shown(str(file))} does not exist")
+        raise BadInput(f"file {shown(str(file))} {'is a folder' if file.is_dir() else 'does not exist'}")
     did = entities.import_assets(file, settings.ingest.exchange, settings=settings)
     print(f"assets: {did.inserted} new, {did.changed} changed, {did.known} known")
     return exits.OK
@@ -139,7 +140,13 @@ def _print_assets(found: list[CryptoAsset], key: str, as_json: bool) -> int:
         print_json({key: rows, "count": len(rows)})
     else:
         print_table(rows, ASSET_COLUMNS)
+        _note_none(rows, "asset")
     return exits.OK
+
+
+def _note_none(rows: Sequence[object], noun: str) -> None:
+    if not rows:
+        note(f"no such {noun} is stored here; `zvt-crypto pairs sync` reads all that an exchange lists")
 
 
 def _one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.data import query_data
+from zvt_crypto.cli.out import note
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.market import Kline
@@ -30,6 +31,8 @@ def run_kdata(
     """Query and write."""
     if form == "parquet" and output is None:
         raise BadInput("parquet needs --output FILE")
+    if output is not None and output.is_dir():
+        raise BadInput(f"output {shown(str(output))} is a folder: name a file in it")
     if output is not None and not output.absolute().parent.is_dir():
         raise BadInput(f"folder {shown(str(output.absolute().parent))} does not exist")
     if form == "table" and limit is None:
@@ -44,6 +47,8 @@ def run_kdata(
         output.write_text(_text(rows, form), "utf-8")
     else:
         sys.stdout.write(_text(rows, form))
+        if not rows and form == "table":
+            note(f"no {interval} klines of {symbol} are stored here; `zvt-crypto backfill` fetches them, `zvt-crypto up` records them")
         return exits.OK
     print(f"{len(rows)} rows: {output}", file=sys.stderr)
     return exits.OK

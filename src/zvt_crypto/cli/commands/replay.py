@@ -173,7 +173,8 @@ async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str
         stored.append({"entity_id": entity, "trades": len(trades), "klines": klines, "span": span})
     pulse = node.pulse
     return {
-        "complete": complete, "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
+        "complete": complete, "played": pulse.total > pulse.events["StreamStatus"],
+        "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
         "gaps": pulse.gaps_seen, "gaps_open": len(pulse.gaps_open), "book_resyncs": pulse.resyncs,
         "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "stored": stored,
     }  # fmt: skip
@@ -189,7 +190,10 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
     for row in summary["stored"]:
         klines = ", ".join(f"{count} {interval}" for interval, count in row["klines"].items()) or "no"
         console.print(f"  {row['entity_id']}: {row['trades']:,} trades, {klines} klines", markup=False, soft_wrap=True)
-    console.print(f"in {folder}: zvt-crypto kdata SYMBOL --data-dir {folder}", markup=False, soft_wrap=True)
+    if summary["complete"] and not summary["played"]:
+        console.print("nothing was new: it had been played before; --again plays it from its first frame", markup=False, soft_wrap=True)
+    named = summary["stored"][0]["entity_id"] if summary["stored"] else "SYMBOL"
+    console.print(f"to look at it: zvt-crypto kdata {named} --data-dir {folder}", markup=False, soft_wrap=True)
 
 
 def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Settings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import sys
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.domain.errors import Unreachable
+from zvt_crypto.domain.errors import BadInput, Unreachable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,7 @@ FIRST_S = 15.0  # a run of a few seconds still waits so long for the exchange
 
 def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
     """Until Ctrl-C, SIGTERM, or the seconds have passed."""
+    check_seconds(seconds)
 
     async def go() -> int:
         console = make_console()
@@ -37,6 +39,12 @@ def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
         return exits.OK
 
     return run(go)
+
+
+def check_seconds(seconds: float | None) -> None:
+    """How long to run; None: until told to stop. Raises BadInput."""
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise BadInput(f"seconds {seconds:g} is not a positive number")
 
 
 async def live_session(
