@@ -68,7 +68,7 @@ class CoinbaseManners:
             return self._follow(number)
         if number is not None:
             self._next = number + 1
-        if any(type(one) is Broken for one in found):
+        if found and type(found[-1]) is Broken:  # nothing follows it in a frame
             self._is_broken = True
         return found
 

@@ -18,14 +18,13 @@ def moment_reader() -> Callable[[str], int]:
     seconds: dict[str, int] = {}
 
     def read(text: str) -> int:
-        digits = len(text) - _SECOND - 2  # of the fraction
         base = seconds.get(text[:_SECOND])
-        if base is not None and 1 <= digits <= 9 and text[_SECOND] == "." and text[-1] == "Z":
+        if base is not None and text[-1] == "Z":
             fraction = text[_SECOND + 1 : -1]
-            if fraction.isascii() and fraction.isdigit():
-                return base + int(fraction) * _SCALES[digits]
-        if base is not None and digits == -1 and text[-1] == "Z":
-            return base
+            if text[_SECOND] == "." and len(fraction) <= 9 and fraction.isdecimal():
+                return base + int(fraction) * _SCALES[len(fraction)]
+            if len(text) == _SECOND + 1:
+                return base
         if text.startswith("0001-01-01"):
             return 0
         if len(text) < _SECOND or "T" not in text:  # an epoch number or a bare date is no moment of theirs

@@ -26,8 +26,8 @@ TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy", "buy": "sell", "sell": "
 # What an error message says when the connection is to blame and not what was asked for: a new one may do.
 _PASSING = re.compile(r"slow|rate limit|too many|timeout|internal|unavailable|shut", re.IGNORECASE)
 _SEQUENCE = re.compile(rb'"sequence_num"\s*:\s*(\d{1,19})')
-# `{"channel":"`, and the letters after it that tell the kind.
-_HEAD, _KIND_FROM, _KIND_TO = b'{"channel":"', 12, 18
+# `{"channel":"market`: so far a frame's head tells its kind.
+_HEAD = 18
 
 Frame = tuple[int | None, list[Parsed]]  # its number on the connection, None where it has none; what it holds
 
@@ -45,6 +45,7 @@ class FrameParser:
         quotes: frozenset[str] = frozenset(),
     ) -> None:
         self._products, self._wanted, self._tickers, self._quotes = products, wanted or {}, tickers, quotes
+        self._pairs = {native: product.instrument for native, product in products.items() if product.is_dense and product.size == 1.0}
         self._moment = moment_reader()
         kinds: tuple[tuple[type, Callable[[Any, int], list[Parsed]], tuple[str, ...]], ...] = (
             (wire.TradesWire, self._trades, ("market_trades",)),
@@ -58,18 +59,17 @@ class FrameParser:
         for struct, convert, names in kinds:
             for name in names:
                 self._named[name] = (msgspec.json.Decoder(struct, strict=False).decode, convert)
-        self._kinds = {name.encode()[: _KIND_TO - _KIND_FROM]: found for name, found in self._named.items()}
+        self._kinds = {f'{{"channel":"{name}"'.encode()[:_HEAD]: found for name, found in self._named.items()}
         self._loose = msgspec.json.Decoder(wire.LooseWire, strict=False).decode
 
     def read(self, payload: bytes, recv_ns: int) -> Frame:
         """A frame. Raises Malformed."""
         try:
-            if payload.startswith(_HEAD):
-                kind = self._kinds.get(payload[_KIND_FROM:_KIND_TO])
-                if kind is not None:
-                    found = kind[0](payload)
-                    return found.sequence_num, kind[1](found, recv_ns)
-            return self._slowly(payload, recv_ns)
+            kind = self._kinds.get(payload[:_HEAD])
+            if kind is None:
+                return self._slowly(payload, recv_ns)
+            found = kind[0](payload)
+            return found.sequence_num, kind[1](found, recv_ns)
         except (*BROKEN, BadTime) as error:
             raise Malformed(f"coinbase frame {excerpt(payload)}: {error}") from None
 
@@ -84,13 +84,28 @@ class FrameParser:
         return found.sequence_num, kind[1](found, recv_ns)
 
     def _trades(self, w: wire.TradesWire, recv_ns: int) -> list[Parsed]:
+        pairs, moment = self._pairs, self._moment
         made: list[Parsed] = []
+        append = made.append
         for event in w.events:
             rows = event.trades
             if len(rows) > 1:  # newest first, and ours are oldest first
                 rows.reverse()
-                rows.sort(key=self._order)
-            made += [trade_of(row, self._products.get(row.product_id), self._moment, recv_ns) for row in rows]
+                if not _rise(rows):
+                    rows.sort(key=self._order)
+            for row in rows:
+                instrument, side, trade_id = pairs.get(row.product_id), TAKER.get(row.side), row.trade_id
+                # As trade_of, without the call: trades of pairs are what most frames are.
+                if (
+                    instrument is not None
+                    and side is not None
+                    and type(trade_id) is str
+                    and trade_id.isdecimal()
+                    and (event_ns := moment(row.time))
+                ):
+                    append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
+                else:
+                    append(trade_of(row, self._products.get(row.product_id), moment, recv_ns))
         return made
 
     def _order(self, row: wire.TradeWire) -> int:
@@ -104,6 +119,8 @@ class FrameParser:
                 made.append(Drift("product", event.product_id))
                 continue
             made += self._book(event, product, w, recv_ns)
+            if type(made[-1]) is Broken:
+                break
         return made
 
     def _book(self, event: wire.BookEvent, product: Product, w: wire.BookWire, recv_ns: int) -> list[Parsed]:
@@ -202,6 +219,17 @@ def order_of(row: wire.TradeWire, product: Product | None, moment: Callable[[str
     if product is not None and product.is_dense and str(row.trade_id).isdecimal():
         return int(row.trade_id)
     return moment(row.time)
+
+
+def _rise(rows: list[wire.TradeWire]) -> bool:
+    """Whether the ids are numbers of one length that rise: then they need not be read to be ordered."""
+    before = ""
+    for row in rows:
+        trade_id = row.trade_id
+        if type(trade_id) is not str or trade_id <= before or not trade_id.isdecimal() or (before and len(trade_id) != len(before)):
+            return False
+        before = trade_id
+    return True
 
 
 def sequence_of(payload: bytes) -> int | None:
