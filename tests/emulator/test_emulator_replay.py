@@ -13,9 +13,9 @@ from emulator_kit import FIXTURES, Desk
 
 from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.emulator.binance.dialect import BinanceDialect
+from zvt_crypto.emulator.binance.recorded import split_symbol
 from zvt_crypto.emulator.binance.sessions import Session
 from zvt_crypto.emulator.capture import Capture, read_capture
-from zvt_crypto.emulator.binance.recorded import split_symbol
 from zvt_crypto.emulator.replay import ReplayWorld
 
 SPOT = FIXTURES / "hftbacktest_spot_btcusdt.gz"

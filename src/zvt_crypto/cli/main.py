@@ -188,7 +188,7 @@ def emulator(
     mode: Annotated[Emulation, typer.Argument(help="market: a seeded synthetic one; replay: a capture.")] = Emulation.market,
     files: Annotated[list[Path] | None, typer.Argument(help="Captures to replay.")] = None,
     exchange: Annotated[
-        str | None, typer.Option("--exchange", "-e", help="Whose protocols, by commas. [default: binance]")
+        str | None, typer.Option("--exchange", "-e", help="Whose protocols, by commas. [default: binance, or the capture's]")
     ] = None,
     host: str = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
@@ -209,7 +209,7 @@ def emulator(
 
     _end(
         run_emulator(
-            mode.value, files or [], exchanges=_names(exchange) or ("binance",), host=host, rest_port=rest_port, ws_port=ws_port,
+            mode.value, files or [], exchanges=_names(exchange) or (), host=host, rest_port=rest_port, ws_port=ws_port,
             symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, faults=faults, with_parent=with_parent,
         )
     )  # fmt: skip

@@ -49,7 +49,7 @@ class _Record(msgspec.Struct):
 
 _RECORDS = msgspec.json.Decoder(_Record)
 _PLACERS: Mapping[str, type[Placer]] = MappingProxyType({"binance": BinancePlacer, "okx": OkxPlacer})
-_TOLD_BY = 200  # lines that tell whose recording it is
+_HEAD_BYTES = 256 * 1024  # that tell whose recording it is
 
 
 class Capture:
@@ -96,8 +96,9 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     room = MOST_BYTES
     for path in map(Path, listed):
         lines: list[Line] = []
-        room = _collect(path, lines, damage, salvage, room)
-        exchanges.append(_exchange_of(lines))
+        head = bytearray()
+        room = _collect(path, lines, head, damage, salvage, room)
+        exchanges.append(_exchange_of(path, bytes(head)))
         _place(exchanges[-1], lines, frames, answers)
     if not frames:
         raise BadCapture(f"{', '.join(str(path) for path in listed)}: no frames of market data in it")
@@ -108,7 +109,7 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     return Capture(frames, answers, damage, exchanges[0])
 
 
-def _collect(path: Path, lines: list[Line], damage: list[str], salvage: bool, room: int) -> int:
+def _collect(path: Path, lines: list[Line], head: bytearray, damage: list[str], salvage: bool, room: int) -> int:
     number = 0  # of whole lines read
     parse: Callable[[bytes], list[Line]] | None = None
     try:
@@ -119,6 +120,8 @@ def _collect(path: Path, lines: list[Line], damage: list[str], salvage: bool, ro
                 raise BadCapture(f"larger than {MOST_BYTES} bytes unpacked: replay it in parts")
             if not text.strip():
                 continue
+            if len(head) < _HEAD_BYTES:
+                head += text[:_HEAD_BYTES] + b"\n"
             parse = parse or _format_of(text)
             lines += parse(text)
     except (BadCapture, msgspec.MsgspecError, ValueError, EOFError, zlib.error, zstandard.ZstdError) as error:
@@ -278,10 +281,9 @@ def _place(exchange: str, lines: list[Line], frames: list[Frame], answers: list[
             answers.append(answer)
 
 
-def _exchange_of(lines: list[Line]) -> str:
-    """Whose recording it is; Binance's where nothing tells. Raises BadCapture for one that nobody here can play."""
-    told = b"\n".join(b"%s %s %s" % (one.address.encode(), one.url.encode(), one.payload[:2000]) for one in lines[:_TOLD_BY])
-    exchange = origin_of(told) or "binance"
+def _exchange_of(path: Path, head: bytes) -> str:
+    """Whose recording it is, by its beginning; Binance's where nothing tells. Raises BadCapture for one that nobody here can play."""
+    exchange = origin_of(head) or "binance"
     if exchange not in _PLACERS:
-        raise BadCapture(f"a recording of {exchange}; those of {', '.join(_PLACERS)} can be played")
+        raise BadCapture(f"{path}: a recording of {shown(exchange)}; those of {', '.join(_PLACERS)} can be played")
     return exchange

@@ -27,7 +27,7 @@ def run_emulator(
     mode: str,
     files: list[Path],
     *,
-    exchanges: Sequence[str] = ("binance",),
+    exchanges: Sequence[str] = (),
     host: str,
     rest_port: int,
     ws_port: int,
@@ -39,19 +39,25 @@ def run_emulator(
     faults: Path | None = None,
     with_parent: bool = False,
 ) -> int:
-    """Serve. The first line on stdout is a JSON object that says where; several exchanges take every second port from the given ones on."""
+    """Serve. The first line on stdout is a JSON object that says where; several exchanges take every second port from the given ones on.
+
+    Without an exchange: Binance's market, and whosever recording is replayed.
+    """
     if mode == "market" and files:
         raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
     spoken = list(dict.fromkeys(name.lower() for name in exchanges))
     if mode == "replay" and len(spoken) > 1:
         raise BadInput(f"a capture is of one exchange, not of {', '.join(spoken)}")
-    made = {}
-    for name in spoken:
+    if mode == "replay":
+        world = _replay(files, spoken[0] if spoken else None, speed, position)
+        made = {world.capture.exchange: _dialect(world.capture.exchange)(world)}
+    else:
         # Each speaks of a market of its own, that is the same one: same seed, same start, same trades.
-        speaks = _dialect(name)
-        made[name] = speaks(_market(symbols, seed, rate) if mode == "market" else _replay(files, name, speed, position))
-        if faults is not None:
-            _plan(faults, made[name])
+        speakers = {name: _dialect(name) for name in spoken or ("binance",)}
+        made = {name: speaks(_market(symbols, seed, rate)) for name, speaks in speakers.items()}
+    if faults is not None:
+        for dialect in made.values():
+            _plan(faults, dialect)
     ports = [(port and port + 2 * number for port in (rest_port, ws_port)) for number in range(len(made))]
     run(lambda: _serve(made, host, [(rest, ws) for rest, ws in ports], with_parent))
     return exits.OK
@@ -94,7 +100,7 @@ def _symbol(name: str) -> Symbol:
     return known[name.upper()]
 
 
-def _replay(files: Sequence[Path], exchange: str, speed: float, position: Path | None) -> Any:
+def _replay(files: Sequence[Path], exchange: str | None, speed: float, position: Path | None) -> Any:
     from zvt_crypto.emulator.capture import read_capture
     from zvt_crypto.emulator.replay import ReplayWorld
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from zvt_crypto.cli import exits
-from zvt_crypto.cli.captures import check_captures
+from zvt_crypto.cli.captures import check_captures, check_stored
 from zvt_crypto.cli.child import EmulatorPlace, emulator_process
 from zvt_crypto.cli.commands.up import make_console, open_log
 from zvt_crypto.cli.out import print_json
@@ -42,6 +42,7 @@ def run_replay(
 ) -> int:
     """Play to the end. INTERRUPTED when it was told to stop before."""
     check_captures(files)
+    check_stored(files)
     if speed < 0:
         raise BadInput(f"speed {speed:g} is below 0")
     folder = settings.data_dir / "replay"

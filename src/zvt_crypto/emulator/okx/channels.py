@@ -13,6 +13,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.model import Agg, BarEvent, BookImage, Day, Emission, Fact, Mark, Quote, Trade, World
 from zvt_crypto.emulator.okx import wire
+from zvt_crypto.emulator.okx.capture import common_name
 from zvt_crypto.emulator.okx.names import BARS, Instrument, every_instrument, instruments, newest_bars, widened
 from zvt_crypto.emulator.okx.rest import FUNDING_NS, day_opens, ticker_rows
 from zvt_crypto.emulator.okx.sessions import Path
@@ -37,7 +38,7 @@ _OF_SWAPS = ("mark-price", "index-tickers", "funding-rate")
 
 
 class Topic(NamedTuple):
-    """A channel of an instrument, and the world's stream it comes from. `arg` is what OKX writes back."""
+    """A channel of an instrument, and the world's stream it comes from ("": none was recorded). `arg` is what OKX writes back."""
 
     channel: str
     one: Instrument
@@ -53,6 +54,8 @@ def topic_of(world: World, path: Path, arg: dict[str, str]) -> Topic | None:
         bars = BARS[channel[len(_CANDLE) :]]
         interval = "1h" if bars.east_ns else bars.interval
         stream = f"kline_{interval}" if interval == "1s" else f"kline_{interval}@1000ms"
+    if world.mode == "replay" and stream:
+        stream = common_name(channel)
     if channel == "index-tickers":
         found = {one.family: one for one in instruments(world, "SWAP").values()}.get(name)
     else:
@@ -60,7 +63,7 @@ def topic_of(world: World, path: Path, arg: dict[str, str]) -> Topic | None:
     if not stream or place != path or found is None:
         return None
     canonical = world.canonical(found.listing.market, f"{found.listing.symbol.lower()}@{stream}")
-    return Topic(channel, found, canonical, arg_text(arg)) if canonical is not None else None
+    return Topic(channel, found, canonical or "", arg_text(arg))
 
 
 def arg_text(arg: dict[str, str]) -> str:

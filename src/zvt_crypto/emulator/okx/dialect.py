@@ -169,10 +169,11 @@ class OkxDialect:
             return []
         session.args[topic.arg] = None
         self._topics[topic.arg] = topic
-        self._lobby.listen(session, topic.one.listing.market, topic.stream, topic.arg, now_ns)
-        if self.world.mode == "replay":
+        if not topic.stream:
             return []
-        first = self._shelf.take_up(session, topic, now_ns)
+        self._lobby.listen(session, topic.one.listing.market, topic.stream, topic.arg, now_ns)
+        is_replay = self.world.mode == "replay"
+        first = self._shelf.shown_so_far(topic) if is_replay else self._shelf.take_up(session, topic, now_ns)
         if first is None:
             rows = list(first_rows(self.world, topic))
             first = [wire.push(topic.arg, rows)] if rows else []

@@ -9,15 +9,15 @@ from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.bars import floor_open, join, next_open
 from zvt_crypto.emulator.model import E8, Bar, Listing, Market, World, text_e8
 
-InstType = Literal["SPOT", "SWAP"]
-MARKETS: dict[str, Market] = {"SPOT": "spot", "SWAP": "usdm"}
+InstType = Literal["SPOT", "SWAP", "FUTURES"]
+MARKETS: dict[str, Market] = {"SPOT": "spot", "SWAP": "usdm", "FUTURES": "usdm"}
 _LOTS_PER_CONTRACT = 10  # a BTC contract is 0.01 BTC where the lot is 0.001, and sizes go in tenths of it
 _HOUR_NS = 3600 * NS_PER_S
 _EAST_NS = 8 * _HOUR_NS  # bars of six hours and more follow the day of UTC+8 unless they say utc
 
 
 class Instrument(NamedTuple):
-    """A listing under its name at OKX. `contract_e8`: base coin in a contract, 0 on spot."""
+    """A listing under its name at OKX. `contract_e8`: base coin in a contract; 0 on spot, and where sizes are as on the wire."""
 
     listing: Listing
     id: str
@@ -49,21 +49,24 @@ def plain(text: str) -> str:
 
 
 def instrument_of(listing: Listing) -> Instrument:
-    """The listing as OKX names it."""
+    """The listing as OKX names it; a recorded one has its name already."""
+    if "-" in listing.symbol:
+        kind: InstType = "SPOT" if listing.market == "spot" else "SWAP" if listing.symbol.endswith("-SWAP") else "FUTURES"
+        return Instrument(listing, listing.symbol, kind, 0)
     if listing.market == "spot":
         return Instrument(listing, f"{listing.base}-{listing.quote}", "SPOT", 0)
     return Instrument(listing, f"{listing.base}-{listing.quote}-SWAP", "SWAP", listing.lot_e8 * _LOTS_PER_CONTRACT)
 
 
 def instruments(world: World, kind: str) -> dict[str, Instrument]:
-    """All instruments of a type (`SPOT`, `SWAP`) by id; other types have none."""
+    """All instruments of a type by id; types that are not offered have none."""
     found = world.listings(MARKETS[kind]).values() if kind in MARKETS else ()
-    return {one.id: one for one in map(instrument_of, found)}
+    return {one.id: one for one in map(instrument_of, found) if one.kind == kind}
 
 
 def every_instrument(world: World) -> dict[str, Instrument]:
     """All instruments by id."""
-    return instruments(world, "SPOT") | instruments(world, "SWAP")
+    return instruments(world, "SPOT") | instruments(world, "SWAP") | instruments(world, "FUTURES")
 
 
 class Bars(NamedTuple):

@@ -11,14 +11,23 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.model import Trade, World
 from zvt_crypto.emulator.okx import wire
-from zvt_crypto.emulator.okx.names import BARS, Bars, Instrument, every_instrument, instruments, newest_bars
+from zvt_crypto.emulator.okx.names import BARS, MARKETS, Bars, Instrument, every_instrument, instruments, newest_bars
 
 FUNDING_NS = 8 * 3600 * NS_PER_S
 _RECENT = 1440  # rows that `market/candles` reaches back
 _KINDS = ("SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION")
+
+
+class _Recorded(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_ROWS = msgspec.json.Decoder(_Recorded)
 
 
 class Fault(Exception):
@@ -118,6 +127,9 @@ def _instruments(q: Query) -> Iterable[str]:
         raise Fault(50015, "Either parameter uly or instFamily is required")
     found = instruments(q.world, kind)
     name = q.values.get("instId")
+    recorded = q.world.recorded(MARKETS.get(kind, "usdm"), f"public/instruments {kind}")
+    if recorded is not None and name is None:
+        return [bytes(row).decode() for row in _ROWS.decode(recorded).data]
     return [wire.instrument_row(one) for one in ([q.known(found, name)] if name else found.values())]
 
 

@@ -41,6 +41,13 @@ class Shelf:
             return [self._best_frame(topic, best.last)]
         return None
 
+    def shown_so_far(self, topic: Topic) -> list[bytes]:
+        """What a replay tells a new reader of `books` midway; before the first snapshot, that one will come by itself."""
+        image = self._world.book(topic.one.listing, LEVELS) if topic.channel == "books" else None
+        if image is None or image.last_id == 0:
+            return []
+        return [wire.book_push(topic.arg, "snapshot", topic.one, image, -1, image.last_id)]
+
     def put_down(self, session: Session, topic: Topic | None) -> None:
         """A reader goes; a feed without readers is forgotten."""
         if topic is None:
