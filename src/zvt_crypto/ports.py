@@ -374,7 +374,8 @@ class FactStore(Protocol):
     async def read_books(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[BookSnapshot]: ...
 
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
-        """A gap with the same instrument, channel, interval, start and first id is one row: filling it updates `filled_from` and `end_ns`."""
+        """A gap with the same instrument, channel, interval, start and first id is one row; filling it updates `filled_from` and `end_ns`,
+        and so does a part of it that was filled."""
         ...
 
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]: ...
