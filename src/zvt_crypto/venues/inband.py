@@ -250,7 +250,8 @@ class InbandStream:
             self._observer.count("book_snapshots_asked", exchange=self._manners.exchange)
             messages = self._manners.renew(instrument)
             if not messages:
-                self._end(Disconnected(f"{self.name}: {instrument} needs a new snapshot, which only a new connection brings"))
+                why = f"{instrument} needs a new snapshot, which only a new connection brings: {book.stale_reason}"
+                self._end(Disconnected(f"{self.name}: {why}"))
                 await self._socket.close()
                 return
             await asyncio.shield(self._ask(messages))
