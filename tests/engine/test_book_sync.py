@@ -5,12 +5,13 @@ The rules are Binance's; ids as in the worked examples of its documentation.
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
-from zvt_crypto.engine.book import Book, BookSync
+from zvt_crypto.engine.book import Book, BookSync, Continuity
 from zvt_crypto.venues.binance.book import SpotContinuity, UsdmContinuity
 
 
@@ -116,6 +117,68 @@ def test_a_repeated_message_is_ignored() -> None:
     assert sync.on_delta(B) == [B]
     assert sync.on_delta(A) == []
     assert sync.book.is_valid
+
+
+HUGE = 9 * 10**18
+
+
+def followed(*deltas: BookDelta, rule: Continuity | None = None, at: int = 161) -> BookSync:
+    """In sync, the deltas applied."""
+    sync = BookSync("x", rule or SpotContinuity())
+    for d in deltas:
+        sync.on_delta(d)
+    sync.on_snapshot(snapshot(at))
+    assert sync.book.is_valid
+    return sync
+
+
+@pytest.mark.parametrize("wrong", [delta(1, HUGE), delta(164, 170), delta(HUGE, HUGE), delta(160, 166)])
+def test_a_spot_update_that_does_not_begin_at_the_next_id_is_a_gap_and_never_moves_the_book(wrong) -> None:
+    sync = followed(A, B, C)
+    (stale,) = sync.on_delta(wrong)
+    assert isinstance(stale, BookStale)
+    assert sync.book.last_id == 164
+
+
+def test_a_wrong_id_that_waits_for_a_snapshot_is_forgotten_once_ids_go_on_below_it() -> None:
+    sync = followed(A, B, C)
+    right = [delta(165, 165), delta(166, 170)]
+    for d in (delta(HUGE, HUGE), *right):
+        sync.on_delta(d)
+    assert sync.on_snapshot(snapshot(164)) == [snapshot(164), *right]
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong", "right"),
+    [(SpotContinuity(), delta(165, 900), delta(165, 165)), (UsdmContinuity(), delta(165, 900, 164), delta(170, 171, 164))],
+)
+def test_an_update_that_reaches_too_far_is_found_by_the_next_message(rule, wrong, right) -> None:
+    """What is older than the book and was never applied is no repetition: the book's own id is wrong."""
+    sync = followed(delta(157, 163, 150), delta(164, 164, 163), rule=rule)
+    sync.on_delta(wrong)
+    assert [type(e) for e in sync.on_delta(right)] == [BookStale]
+    assert sync.on_snapshot(snapshot(170)) != []
+    assert sync.book.last_id < 900
+
+
+def test_a_count_that_begins_anew_is_found_by_its_first_message() -> None:
+    sync = followed(A, B, C)
+    assert [type(e) for e in sync.on_delta(delta(1, 2))] == [BookStale]
+    assert sync.on_snapshot(snapshot(1)) == [snapshot(1), delta(1, 2)]
+
+
+@pytest.mark.parametrize("rule", [SpotContinuity(), UsdmContinuity()])
+def test_a_snapshot_far_beyond_the_stream_is_not_believed(rule) -> None:
+    sync = BookSync("x", rule)
+    sync.on_delta(delta(157, 160, 150))
+    assert sync.on_snapshot(snapshot(HUGE)) == []
+    assert sync.wants_snapshot
+
+
+def test_usdm_refuses_an_id_that_cannot_be_even_where_the_chain_is_right() -> None:
+    sync = followed(delta(157, 163, 150), delta(164, 164, 163), rule=UsdmContinuity())
+    assert [type(e) for e in sync.on_delta(delta(HUGE - 5, HUGE, 164))] == [BookStale]
+    assert sync.book.last_id == 164
 
 
 def test_a_crossed_book_is_stale_on_the_message_that_crosses_it() -> None:

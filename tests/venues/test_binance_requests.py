@@ -100,7 +100,10 @@ def test_spot_first_update_after_a_snapshot(snapshot, verdicts):
     assert judged == verdicts
 
 
-@pytest.mark.parametrize(("update", "verdict"), [((166, 170), "gap"), ((165, 165), "apply"), ((164, 164), "ignore"), ((160, 166), "apply")])
+@pytest.mark.parametrize(
+    ("update", "verdict"),
+    [((166, 170), "gap"), ((165, 165), "apply"), ((164, 164), "ignore"), ((160, 166), "gap"), ((1, 9 * 10**18), "gap")],
+)
 def test_spot_update_after_164(update, verdict):
     assert CONTINUITY["spot"].following(164, delta(*update)) == verdict
 
@@ -114,7 +117,13 @@ def test_usdm_first_update_after_snapshot_500(update, verdict):
 
 
 @pytest.mark.parametrize(
-    ("last", "update", "verdict"), [(505, (512, 520, 505), "apply"), (520, (530, 540, 521), "gap"), (520, (512, 520, 505), "ignore")]
+    ("last", "update", "verdict"),
+    [
+        (505, (512, 520, 505), "apply"),
+        (520, (530, 540, 521), "gap"),
+        (520, (512, 520, 505), "ignore"),
+        (520, (530, 2 * 10**12, 520), "gap"),
+    ],
 )
 def test_usdm_follows_by_pu_alone(last, update, verdict):
     assert CONTINUITY["usdm"].following(last, delta(*update)) == verdict

@@ -273,6 +273,7 @@ async def synced(kit, desk, *more: Subscription):
     [
         ('{"stream":"btcusdt@depth@100ms","data":{"e":"depthUp', [BTC]),
         (depth(164, 165, b=[["x", "1"]]), [BTC]),
+        (depth(1, 9_000_000_000_000_000_000, b=[]), [BTC]),
         ('{"strea', [BTC, ETH]),
         ('{"stream":"btcusdt@trade","data":{"e":"tra', []),
     ],

@@ -24,6 +24,9 @@ MAX_LEVELS = 100_000
 # fastest on recorded BTCUSDT that did not sort anew too often; between the two borders nothing is sorted anew.
 _NEAR, _NEAR_LEAST, _NEAR_MOST = 128, 32, 256
 _INFINITY = float("inf")
+# A message that comes twice does so within as many others; what is older than the book and was never taken belongs to another count,
+# or the book's own id is wrong.
+_REMEMBERED = 256
 
 
 class Continuity(Protocol):
@@ -201,6 +204,7 @@ class BookSync:
         self._waiting: deque[BookDelta] = deque(maxlen=max_buffer)  # when full, the oldest go: a later snapshot holds them
         self._snapshot: BookSnapshot | None = None  # fits so far, but the stream has not confirmed it yet
         self._applied = False  # whether a delta followed the snapshot already
+        self._taken: deque[int] = deque(maxlen=_REMEMBERED)  # last ids of the newest messages that the book has
 
     @property
     def instrument(self) -> str:
@@ -216,6 +220,8 @@ class BookSync:
         """A message of the stream, in the order received."""
         if self.book.is_valid:
             return self._follow(delta)
+        while self._waiting and self._waiting[-1].first_id > delta.last_id:
+            self._waiting.pop()  # ids went back: no snapshot will ever hold both
         self._waiting.append(delta)
         return self._join(self._snapshot) if self._snapshot is not None else []
 
@@ -232,6 +238,7 @@ class BookSync:
         """
         was_valid = self.book.is_valid
         self._waiting.clear()
+        self._taken.clear()
         self._snapshot, self._applied = None, False
         self.book.load(snapshot)
         if self.book.is_valid:
@@ -249,11 +256,13 @@ class BookSync:
     def _follow(self, delta: BookDelta) -> list[BookEvent]:
         book = self.book
         verdict = self._verdict(delta)
-        if verdict == "ignore":
+        if verdict == "ignore" and (delta.last_id in self._taken or not self._applied):
+            self._taken.append(delta.last_id)
             return []
         if verdict == "apply":
             book.apply(delta)
             self._applied = True
+            self._taken.append(delta.last_id)
             if book.is_valid:
                 return [delta]
         else:
@@ -271,6 +280,7 @@ class BookSync:
             self._snapshot = snapshot
             return []
         self._snapshot, self._applied = None, False
+        self._taken.clear()
         self.book.load(snapshot)
         made: list[BookEvent] = [snapshot]
         waiting, self._waiting = self._waiting, deque(maxlen=self._waiting.maxlen)

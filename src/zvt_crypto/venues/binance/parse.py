@@ -14,7 +14,7 @@ import msgspec
 from zvt_crypto.domain.errors import Malformed, Refused
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Funding, Kline, MarkPrice, Ticker, Trade, TradeStream
 from zvt_crypto.domain.time import INTERVALS, NS_PER_MS, NS_PER_US, Interval, is_aligned, next_ns
-from zvt_crypto.venues.binance import wire
+from zvt_crypto.venues.binance import spec, wire
 from zvt_crypto.venues.binance.spec import Market
 from zvt_crypto.venues.decode import BROKEN, decode, excerpt
 from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
@@ -171,8 +171,8 @@ def _kline(w: wire.KlineWire, natives: Mapping[str, str], recv_ns: int, unit_ns:
 
 
 def _depth(w: wire.DepthWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
-    if w.u < w.U:
-        raise Malformed(f"binance depth of {w.s}: first id {w.U} above last id {w.u}")
+    if not 0 <= w.u - w.U <= spec.DEPTH_IDS_MOST:
+        raise Malformed(f"binance depth of {w.s}: first id {w.U}, last id {w.u}: an update spans at most {spec.DEPTH_IDS_MOST} ids")
     return BookDelta(natives[w.s], w.U, w.u, w.pu, w.b, w.a, to_ns(w.T or w.E), recv_ns)
 
 

@@ -68,6 +68,8 @@ PREFIX: dict[Market, str] = {"spot": "/api/v3", "usdm": "/fapi/v1"}
 KLINES_MOST: dict[Market, int] = {"spot": 1000, "usdm": 1500}
 TRADES_MOST = 1000
 FUNDING_MOST = 1000
+# Ids that one depth update may span: 33,399 in the widest recorded (USD-M, where the updates of all symbols share them).
+DEPTH_IDS_MOST = 10_000_000
 # start to end of one aggTrades request must stay below an hour on USD-M.
 USDM_AGG_WINDOW_MS = 3_600_000 - 1
 
