@@ -72,7 +72,7 @@ class FrameParser:
     def parse(self, payload: bytes, recv_ns: int) -> Found:
         """What a frame holds. Raises Malformed."""
         try:
-            known = self._known.get(payload[: payload.find(b"}", 19, _HEAD_MOST)])
+            known = self._known.get(payload.partition(b"}")[0])
             if known is not None:
                 return known[1](known[0](payload), recv_ns)
             return self._first_time(payload, recv_ns)
@@ -99,7 +99,7 @@ class FrameParser:
         if isinstance(found, Drift):
             return (found,)
         if payload.startswith(_ARG) and _head_of(payload) == (loose.arg.channel, loose.arg.instId) and len(self._known) < _KNOWN_MOST:
-            self._known[payload[: payload.find(b"}", 19, _HEAD_MOST)]] = found
+            self._known[payload.partition(b"}")[0]] = found
         return found[1](found[0](payload), recv_ns)
 
     def _reader(self, arg: wire.ArgWire) -> tuple[Callable[[bytes], Any], _Convert] | Drift:
@@ -190,7 +190,18 @@ def _number(value: float | str | None) -> float | None:
 
 
 def _trades(of: Traded) -> _Convert:
-    return lambda frame, recv_ns: [make_trade(of, w, recv_ns) for w in frame.data]
+    entity, base = of.id, of.base
+
+    def convert(frame: Any, recv_ns: int) -> Found:
+        # As make_trade, without the call: the venue sends a frame for each trade, and most frames are trades.
+        if len(frame.data) == 1:
+            (w,) = frame.data
+            side, price = w.side, w.px
+            if side == "buy" or side == "sell":
+                return (Trade(entity, "trade", str(w.tradeId), price, base(w.sz, price), side, w.ts * NS_PER_MS, recv_ns),)
+        return [make_trade(of, w, recv_ns) for w in frame.data]
+
+    return convert
 
 
 def _books(of: Traded) -> _Convert:
