@@ -17,6 +17,7 @@ from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env
 
 from zvt_crypto.domain.errors import StoreUnavailable
 from zvt_crypto.stores.postgres.errors import mapped
+from zvt_crypto.venues import VENUES
 
 Zvt = Callable[..., Said]
 
@@ -176,7 +177,6 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
         (["assets", "search", " "], 2, "text ' ' is nothing to search for"),
         (["assets", "import", "/tmp"], 2, "file '/tmp' is a folder"),
         (["show-config", "--config", "/tmp"], 2, "settings file /tmp is a folder"),
-        (["backfill", "-e", "okx"], 2, "not in this build"),
         (["pairs", "list", "--kind", "house"], 2, "'house'"),
         (["pairs", "add", "x;drop", "-e", "binance", "--base", "x", "--quote", "y"], 2, "native symbol 'x;drop'"),
         (["pairs", "add", "XY", "-e", "binance", "--base", "x", "--quote", "y", "--lot", "0"], 2, "lot '0' is not a positive number"),
@@ -232,6 +232,12 @@ def test_an_exchange_that_is_away_is_a_venue_error(wired: Zvt, monkeypatch: pyte
     monkeypatch.setenv("ZVT_CRYPTO__BINANCE__REST", "http://127.0.0.1:9")
     said = wired("pairs", "sync")
     assert (said.code, "venue_unreachable" in said.err) == (3, True)
+
+
+def test_an_exchange_that_this_build_leaves_out_is_told(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zvt_crypto.venues.VENUES", {"binance": VENUES["binance"]})
+    said = wired("backfill", "-e", "okx")
+    assert (said.code, "'okx' is known, but not in this build; it has binance [unsupported]" in said.err) == (2, True)
 
 
 def test_half_an_address_of_an_exchange_is_refused(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
