@@ -10,6 +10,8 @@ from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, RateBudget, Transport
 from zvt_crypto.venues.binance import BinanceConnector
 from zvt_crypto.venues.binance.capabilities import CAPABILITIES as BINANCE
+from zvt_crypto.venues.bybit import BybitConnector
+from zvt_crypto.venues.bybit.capabilities import CAPABILITIES as BYBIT
 from zvt_crypto.venues.capability import Capabilities
 from zvt_crypto.venues.okx import OkxConnector
 from zvt_crypto.venues.okx.capabilities import CAPABILITIES as OKX
@@ -23,6 +25,6 @@ class VenueFactory(Protocol):
     ) -> ExchangeConnector: ...
 
 
-VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector, "okx": OkxConnector})
+VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector, "bybit": BybitConnector, "okx": OkxConnector})
 # exchange id → what it can do; the docs, `zvt-crypto venues` and the conformance suite read it here.
-CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE, "okx": OKX})
+CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE, "bybit": BYBIT, "okx": OKX})

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conformance.venues.desk_bybit import BybitDesk
 from conformance.venues.desk_okx import OkxDesk
 from zvt_crypto.domain.errors import Throttled
 from zvt_crypto.domain.instrument import Instruments
@@ -78,7 +79,11 @@ class BinanceDesk:
 
 
 # One line a venue: a new one is held to the whole suite by standing here.
-DESKS: dict[str, Callable[[int], Any]] = {"binance": BinanceDesk, "okx": lambda seed: OkxDesk(seed, SYMBOLS, Notes())}
+DESKS: dict[str, Callable[[int], Any]] = {
+    "binance": BinanceDesk,
+    "bybit": lambda seed: BybitDesk(seed, SYMBOLS, Notes()),
+    "okx": lambda seed: OkxDesk(seed, SYMBOLS, Notes()),
+}
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ class Verdict(msgspec.Struct):
 
     retCode: int
     retMsg: str = ""
-    time: Moment | None = None
+    time: int | None = None
 
 
 class Answer(msgspec.Struct, Generic[T]):
