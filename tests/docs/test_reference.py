@@ -88,4 +88,6 @@ def test_every_venue_has_a_page_with_its_own_table() -> None:
     for exchange, table in CAPABILITIES.items():
         page = (DOCS / f"reference/venues/{exchange}.md").read_text("utf-8")
         stated = page.partition("<!-- capabilities -->\n")[2].partition("\n<!-- /capabilities -->")[0]
-        assert stated == markdown_table(table), f"`zvt-crypto venues {exchange} --markdown` is newer than docs/reference/venues/{exchange}.md"
+        assert stated == markdown_table(table), (
+            f"`zvt-crypto venues {exchange} --markdown` is newer than docs/reference/venues/{exchange}.md"
+        )
