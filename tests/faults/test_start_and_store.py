@@ -164,6 +164,52 @@ def test_a_kline_that_no_longer_can_be_had_is_flagged():
     assert live.stored_bars().keys() == {live.start_ns + n * NS_PER_MINUTE for n in range(1, 2)}
 
 
+@pytest.mark.parametrize("away_s", [5, 1_800])
+def test_a_hole_that_was_open_when_we_were_killed_is_found_by_the_next_start(away_s):
+    """The minute after it is stored already: the start looks for holes among the newest, and the gap that was stored is healed."""
+    options = IngestOptions(max_catch_up_s=60.0)
+
+    async def twice() -> tuple[Live, Live]:
+        first = Live(26, channels=("kline",), ingest=options)
+        second_minute = f'"t":{(first.start_ns + NS_PER_MINUTE) // 10**6},'.encode()
+        first.faults.drop_frame(lambda frame: second_minute in frame and b'"x":true' in frame)
+        first.faults.http(503, times=1_000, path="/api/v3/klines")
+        await killed(first, 190.0)
+        first.faults._answers.clear()
+        await first.sleep(away_s)
+        second = Live(26, channels=("kline",), ingest=options, store=first.store, world=first.world)
+        async with second.running():
+            await second.sleep(150)
+        return first, second
+
+    first, second = virtual.run(twice())
+    began, newest = first.start_ns, max(second.stored_bars())
+    missed = began + NS_PER_MINUTE
+    assert [k.open_ns for k in first.of(Kline) if k.final] == [began, missed + NS_PER_MINUTE]
+    assert [(g.start_ns, g.end_ns, g.filled_from) for g in first.of(Gap)] == [(missed, missed + NS_PER_MINUTE, None)]
+    assert second.stored_bars() == second.true_bars(began, newest + NS_PER_MINUTE)
+    assert newest >= missed + (3 + away_s // 60) * NS_PER_MINUTE
+    assert missed in {k.open_ns for k in second.of(Kline)}  # the healer would not publish it
+    assert all(gap.filled_from is not None for gap in second.store.gaps.values())
+
+
+def test_more_klines_than_a_start_catches_up_with_are_flagged_as_one_range_and_healed():
+    async def twice() -> tuple[Live, Live]:
+        first = Live(28, channels=("kline",))
+        await killed(first, 130.0)
+        await first.sleep(1_800)
+        second = Live(28, channels=("kline",), ingest=IngestOptions(max_klines=20), store=first.store, world=first.world)
+        async with second.running():
+            await second.sleep(400)
+        return first, second
+
+    first, second = virtual.run(twice())
+    began, newest = first.start_ns, max(second.stored_bars())
+    assert second.stored_bars() == second.true_bars(began, newest + NS_PER_MINUTE)
+    (gap,) = second.store.gaps.values()
+    assert (gap.start_ns, gap.end_ns, gap.filled_from) == (began + 2 * NS_PER_MINUTE, began + 32 * NS_PER_MINUTE, "rest")
+
+
 def test_a_database_that_is_away_for_half_a_minute_costs_nothing():
     async def away() -> Live:
         live = Live(28)

@@ -25,7 +25,7 @@ OPTIONS = IngestOptions(page_rows=10, patience_s=20.0)
 
 
 class Flow:
-    def __init__(self, venue: ListConnector, continuity: DenseTrades | None = None, *, start_ns=None, done_ns=None) -> None:
+    def __init__(self, venue: ListConnector, continuity: DenseTrades | None = None, *, start_ns=None, done_ns=None, known=()) -> None:
         self.out: list = []
         self.notes = Notes()
         parts = (self.out.append, VirtualClock(), self.notes, OPTIONS, random.Random(1))
@@ -33,7 +33,7 @@ class Flow:
         if continuity is not None:
             self.flow = TradeFlow(venue, continuity, *parts, start_ns)  # type: ignore[arg-type]
         else:
-            self.flow = KlineFlow(venue, BTC, Interval.MIN_1, *parts, done_ns)  # type: ignore[arg-type]
+            self.flow = KlineFlow(venue, BTC, Interval.MIN_1, *parts, done_ns, known)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def running(self):
@@ -54,6 +54,11 @@ class Flow:
 
     def gaps(self) -> list[tuple[int | None, int | None, str | None]]:
         return [(g.first_id, g.last_id, g.filled_from) for g in self.out if isinstance(g, Gap)]
+
+    def holes(self) -> list[tuple[int, int, str | None]]:
+        """The kline gaps as the store keeps them: [first minute, end), and where they were filled from."""
+        kept = {g.start_ns: g for g in self.out if isinstance(g, Gap) and g.interval is Interval.MIN_1}
+        return [((g.start_ns - START) // NS_PER_MINUTE, (g.end_ns - START) // NS_PER_MINUTE, g.filled_from) for g in kept.values()]
 
     def finals(self) -> list[int]:
         return [(k.open_ns - START) // NS_PER_MINUTE for k in self.out if isinstance(k, Kline) and k.final]
@@ -195,9 +200,84 @@ def test_a_kline_that_the_venue_lacks_is_flagged_and_known_ones_are_kept():
             flow.flow.on_kline(kline(4))
             await asyncio.sleep(60)
             assert flow.finals() == [2, 0, 3, 4]
-            gaps = [g for g in flow.out if isinstance(g, Gap)]
-            spans = [((g.start_ns - START) // NS_PER_MINUTE, (g.end_ns - START) // NS_PER_MINUTE, g.interval) for g in gaps]
-            assert spans == [(1, 2, Interval.MIN_1)]
+            assert flow.holes() == [(0, 1, "rest"), (1, 2, None)]
+
+    virtual.run(go())
+
+
+def test_a_hole_is_told_before_it_is_filled_and_closed_when_it_is():
+    async def go():
+        desk = klines(0, 1, 2)
+        desk.fails = [Throttled("503", 30_000), Throttled("503", 30_000)]
+        desk_flow = Flow(desk, done_ns=START)
+        desk_flow.flow._options = IngestOptions(patience_s=60.0)
+        async with desk_flow.running() as flow:
+            flow.flow.on_kline(kline(2))
+            await asyncio.sleep(5)
+            assert flow.holes() == [(0, 2, None)]
+            await asyncio.sleep(60)
+            assert flow.holes() == [(0, 2, "rest")]
+            assert flow.finals() == [2, 0, 1]
+
+    virtual.run(go())
+
+
+def test_a_second_hole_is_told_while_the_venue_is_still_asked_for_the_first():
+    async def go():
+        desk = klines()
+        desk.fails = [Throttled("503", 15_000)] * 9
+        async with Flow(desk, done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(1))
+            await asyncio.sleep(5)
+            flow.flow.on_kline(kline(3))
+            assert flow.holes() == [(0, 1, None), (2, 3, None)]
+
+    virtual.run(go())
+
+
+def test_a_hole_that_the_stream_closes_late_is_said_to_be_closed_by_it():
+    async def go():
+        async with Flow(klines(), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(1))
+            await asyncio.sleep(3)
+            flow.flow.on_kline(kline(0))
+            assert flow.holes() == [(0, 1, "stream")]
+
+    virtual.run(go())
+
+
+def test_a_hole_that_is_filled_in_part_says_which_part_is_lost():
+    async def go():
+        async with Flow(klines(0, 1, 4), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(6))
+            await asyncio.sleep(60)
+            assert flow.holes() == [(0, 2, "rest"), (2, 4, None), (5, 6, None)]
+            assert flow.finals() == [6, 0, 1, 4]
+
+    virtual.run(go())
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_a_jump_of_millions_of_klines_is_one_range_and_takes_no_time(final):
+    async def go():
+        async with Flow(klines(0), done_ns=START).running() as flow:
+            flow.flow.on_kline(kline(1_600_000_000, final=final))  # the year 5066
+            await asyncio.sleep(60)
+            assert flow.holes() == [(0, 1_600_000_000, None)]
+            flow.flow.on_kline(kline(1_600_000_000))
+            flow.flow.on_kline(kline(1_600_000_001))
+            assert flow.finals()[-2:] == [1_600_000_000, 1_600_000_001]
+
+    virtual.run(go())
+
+
+def test_what_is_stored_beyond_a_hole_is_not_told_again():
+    async def go():
+        async with Flow(klines(0, 1, 2, 3), done_ns=START, known=[START + m * NS_PER_MINUTE for m in (1, 3)]).running() as flow:
+            flow.flow.on_connected()
+            await asyncio.sleep(10)
+            assert flow.finals() == [0, 2]
+            assert not flow.flow.is_broken
 
     virtual.run(go())
 

@@ -14,7 +14,7 @@ from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, Ve
 from zvt_crypto.domain.events import MarketEvent, StreamStatus
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
-from zvt_crypto.domain.time import NS_PER_S, Interval, floor_ns, next_ns
+from zvt_crypto.domain.time import NS_PER_S, Interval, count_opens, floor_ns, next_ns
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.continuity import DenseTrades
@@ -29,6 +29,9 @@ from zvt_crypto.services.tradeflow import TradeFlow
 
 # What to subscribe to: the subscriptions, or a function that makes them once the connector's instruments are known.
 Subscriptions = Sequence[Subscription] | Callable[[ExchangeConnector], Sequence[Subscription]]
+
+
+_LEAST_BARS = 10  # of the newest stored klines, however long they are, looked at for holes when we start
 
 
 class _Part(Protocol):
@@ -156,7 +159,7 @@ class Ingest:
             interval = subscription.interval
             assert interval is not None, "a kline subscription names its interval"
             if (name, interval) not in self._klines:
-                self._klines[name, interval] = await self._kline_flow(name, interval)
+                self._klines[name, interval] = await self._kline_flow(name, interval, venue_ns)
         elif (
             subscription.channel == "mark"
             and name not in self._funding
@@ -188,14 +191,41 @@ class Ingest:
         ordered = self.connector.trade_continuity(name, stream) == "increasing"
         return LooseTrades(name, stream, ordered=ordered, last=last, known=known, start_ns=start_ns)
 
-    async def _kline_flow(self, name: str, interval: Interval) -> KlineFlow:
+    async def _kline_flow(self, name: str, interval: Interval, venue_ns: int) -> KlineFlow:
+        options = self._options
         bounds = await self._store.klines.bounds(name, interval)
+        known: list[int] = []
         if bounds is not None:
-            done_ns: int | None = next_ns(interval, bounds[1])
+            done_ns, known = await self._stored_klines(name, interval, bounds)
+            missing = count_opens(interval, done_ns, venue_ns)
+            if missing > options.max_klines:
+                reason = f"not followed for {missing} klines: backfill fetches them"
+                end_ns = floor_ns(interval, venue_ns)
+                self._feed.publish(Gap(name, "kline", done_ns, end_ns, None, None, reason, None, venue_ns, interval=interval))
+                done_ns, known = end_ns, []
+            start_ns: int | None = done_ns
         else:  # we may have ended before the first one closed: the kline that held the last stored trade is the oldest to ask for
             last = await self._store.trades.last(name, self.connector.trade_stream(name))
-            done_ns = floor_ns(interval, last.event_ns) if last is not None else None
-        return KlineFlow(self.connector, name, interval, self._feed.publish, self._clock, self._observer, self._options, self._rng, done_ns)
+            start_ns = floor_ns(interval, last.event_ns) if last is not None else None
+        shared = (self._feed.publish, self._clock, self._observer, options, self._rng)
+        return KlineFlow(self.connector, name, interval, *shared, start_ns, known)
+
+    async def _stored_klines(self, name: str, interval: Interval, bounds: tuple[int, int]) -> tuple[int, list[int]]:
+        """Up to where the stored ones are whole, and the opens of those beyond: finals may have been stored past a hole that nobody
+        filled before we ended. Older holes than live data catches up with stand as open gaps."""
+        after_ns = next_ns(interval, bounds[1])
+        back_ns = max(int(self._options.max_catch_up_s * NS_PER_S), _LEAST_BARS * (after_ns - bounds[1]))
+        from_ns = max(bounds[0], floor_ns(interval, after_ns - back_ns))
+        holes = await self._store.klines.missing(name, interval, from_ns, after_ns)
+        if not holes:
+            return after_ns, []
+        known, at_ns = [], holes[0][1]
+        for start_ns, end_ns in [*holes[1:], (after_ns, after_ns)]:
+            while at_ns < start_ns:
+                known.append(at_ns)
+                at_ns = next_ns(interval, at_ns)
+            at_ns = end_ns
+        return holes[0][0], known
 
     def _route(self, number: int, part: Sequence[Subscription]) -> Route:
         name = f"{self.connector.exchange} {number}"
