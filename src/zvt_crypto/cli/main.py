@@ -190,9 +190,9 @@ def emulator(
     exchange: Annotated[
         str | None, typer.Option("--exchange", "-e", help="Whose protocols, by commas. [default: binance, or the capture's]")
     ] = None,
-    host: str = "127.0.0.1",
-    rest_port: Annotated[int, typer.Option(min=0, max=65535)] = 9000,
-    ws_port: Annotated[int, typer.Option(min=0, max=65535)] = 9001,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="REST port; 0 takes a free one.")] = 9000,
+    ws_port: Annotated[int, typer.Option(min=0, max=65535, help="WebSocket port; 0 takes a free one.")] = 9001,
     symbols: Symbols = None,
     seed: Annotated[int, typer.Option(help="Market: its seed.")] = 1,
     rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
