@@ -113,6 +113,7 @@ def node() -> SimpleNamespace:
         recorder=recorder,
         instruments=lambda: Instruments([pair]),
         followed=lambda: [BTC],
+        connectors={"binance": None},
         api_url="http://here:1",
         ws_url="ws://here:2/ws/v1",
     )

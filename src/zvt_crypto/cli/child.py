@@ -22,6 +22,7 @@ class EmulatorPlace(msgspec.Struct, frozen=True):
 
     rest_url: str
     ws_url: str
+    exchanges: dict[str, dict[str, str]] = {}
     channels: list[dict[str, Any]] = []
     first_ns: int | None = None
     frames: int = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND = 4
 LINE_EVERY_S = 3.0
-SHOWN_INSTRUMENTS = 12
+SHOWN_INSTRUMENTS = 16
 
 
 async def watch(node: Node, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
@@ -56,7 +56,7 @@ def line(node: Node, left_s: float | None) -> str:
     """Where it stands, in one line."""
     pulse = node.pulse
     prices = " ".join(
-        f"{ccxt_symbol(i)} {decimal_text(trade.price, i.price_precision)}"
+        f"{_named(node, i)} {decimal_text(trade.price, i.price_precision)}"
         for i in _followed(node)
         if (trade := node.live.last_trade(i.id)) is not None
     )
@@ -93,8 +93,13 @@ def _market_table(node: Node) -> Table:
     for name in ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for instrument in _followed(node):
-        table.add_row(ccxt_symbol(instrument), *_price_cells(node, instrument), *_book_cells(node, instrument))
+        table.add_row(_named(node, instrument), *_price_cells(node, instrument), *_book_cells(node, instrument))
     return table
+
+
+def _named(node: Node, instrument: Instrument) -> str:
+    """As people write it; with its exchange where there are several."""
+    return f"{instrument.exchange} {ccxt_symbol(instrument)}" if len(node.connectors) > 1 else ccxt_symbol(instrument)
 
 
 def _price_cells(node: Node, instrument: Instrument) -> list[str]:
@@ -152,7 +157,7 @@ def _closed_table(node: Node) -> Table:
         of = names.get(kline.instrument)
         digits, lots = (of.price_precision, of.quantity_precision) if of else (None, None)
         prices = [decimal_text(value, digits) for value in (kline.open, kline.high, kline.low, kline.close)]
-        name = ccxt_symbol(of) if of else kline.instrument
+        name = _named(node, of) if of else kline.instrument
         table.add_row(to_rfc3339(kline.open_ns)[11:16], name, kline.interval, *prices, decimal_text(kline.volume, lots), str(kline.trades))
     return table
 

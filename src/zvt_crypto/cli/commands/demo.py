@@ -9,15 +9,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from zvt_crypto.cli import exits
-from zvt_crypto.cli.child import emulator_process
+from zvt_crypto.cli.child import EmulatorPlace, emulator_process
 from zvt_crypto.cli.commands.up import check_seconds, live_session, make_console, open_log
 from zvt_crypto.cli.run import run
-from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
+from zvt_crypto.cli.settings import Api, Binance, Bybit, Coinbase, Database, Okx, Settings, Venue, Ws
 from zvt_crypto.domain.errors import ZvtCryptoError
 from zvt_crypto.domain.instrument import ccxt_symbol, kind_of
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, Interval
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
     from zvt_crypto.cli.build import Node
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BTC/USDT:USDT", "ETH/USDT:USDT")
-RATE = 20.0  # orders a second for each symbol
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "BTC/USDT:USDT")
+# What an exchange lists instead: it trades against the dollar.
+NAMES_THERE = {"coinbase": {"BTCUSDT": "BTC/USD", "ETHUSDT": "ETH/USD"}}
+RATE = 12.0  # orders a second for each symbol of each exchange
 HISTORY = {Interval.MIN_1: 3 * 60 * NS_PER_MINUTE, Interval.HOUR_1: 7 * NS_PER_DAY, Interval.DAY_1: 30 * NS_PER_DAY}
 OLD_S = 3600.0  # a folder of a demo that died is removed after so long
 
@@ -42,9 +44,10 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
         checks: list[tuple[str, bool, str]] = []
         with _own_folder(settings.data_dir) as folder:
             console.print("starting exchange, database and platform …", style="dim")
-            chosen = symbols or SYMBOLS
-            async with emulator_process(["market", "--seed", str(seed), "--rate", str(RATE), "--symbols", ",".join(chosen)]) as (place, _):
-                ours = _own_settings(settings, folder, place.rest_url, place.ws_url, chosen)
+            chosen, spoken = symbols or SYMBOLS, _spoken()
+            market = ["market", "--seed", str(seed), "--rate", str(RATE), "--symbols", ",".join(chosen), "--exchange", ",".join(spoken)]
+            async with emulator_process(market) as (place, _):
+                ours = _own_settings(settings, folder, place, chosen)
                 with open_log(ours, quiet=True) as observer:
 
                     async def before_end(node: Node) -> None:
@@ -54,7 +57,7 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
                         checks.extend(await _look(node))
                         _print_summary(console, node, checks)
 
-                    title = f"zvt-crypto demo: a synthetic Binance at {place.rest_url}, all in {folder}"
+                    title = f"zvt-crypto demo: {len(spoken)} synthetic exchanges ({', '.join(spoken)}), all in {folder}"
                     await live_session(
                         ours,
                         observer,
@@ -93,16 +96,22 @@ def _is_alive(name: str) -> bool:
     return pid.isdigit() and Path(f"/proc/{pid}").exists()
 
 
-def _own_settings(settings: Settings, folder: Path, rest_url: str, ws_url: str, symbols: tuple[str, ...]) -> Settings:
-    both: tuple[Literal["spot"], Literal["usdm"]] = ("spot", "usdm")
-    markets = tuple(market for market in both if any((":" in name) == (market == "usdm") for name in symbols))
-    return msgspec.structs.replace(
-        settings,
-        data_dir=folder,
-        database=Database(),
-        binance=Binance(rest=rest_url, ws=ws_url, markets=markets),
-        ingest=msgspec.structs.replace(settings.ingest, exchanges=("binance",), symbols=symbols),
-    )
+def _spoken() -> list[str]:
+    """The exchanges that we both speak to and speak like."""
+    from zvt_crypto.emulator.dialects import DIALECTS
+    from zvt_crypto.venues import VENUES
+
+    return [name for name in VENUES if name in DIALECTS]
+
+
+def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace, symbols: tuple[str, ...]) -> Settings:
+    venues: dict[str, Venue] = {"binance": Binance(), "bybit": Bybit(), "okx": Okx(), "coinbase": Coinbase()}
+    places = {
+        name: msgspec.structs.replace(venues[name], rest=there["rest_url"], ws=there["ws_url"]) for name, there in place.exchanges.items()
+    }
+    there = [NAMES_THERE[name][symbol] for name in places if name in NAMES_THERE for symbol in symbols if symbol in NAMES_THERE[name]]
+    ingest = msgspec.structs.replace(settings.ingest, exchanges=tuple(places), symbols=(*symbols, *there))
+    return msgspec.structs.replace(settings, data_dir=folder, database=Database(), ingest=ingest, **places)
 
 
 def _movable(settings: Settings) -> list[str]:
@@ -133,14 +142,15 @@ async def _ask(node: Node) -> list[tuple[str, bool, str]]:
     import aiohttp
 
     entity = next(iter(node.followed()), "cryptopair_binance_btcusdt")
+    exchanges = {instrument.exchange: instrument.id for name in node.followed() if (instrument := node.instruments().get(name)) is not None}
     api = f"{node.api_url}/api/v1/crypto"
     asked = {
         "ready": f"{node.api_url}/ready",
         "exchanges": f"{api}/exchanges",
         "pairs": f"{api}/pairs?exchange=binance",
-        "kdata": f"{api}/kdata?symbol={entity}&interval=1m&limit=10",
-        "ticker": f"{api}/ticker?symbol={entity}",
-        "orderbook": f"{api}/orderbook?symbol={entity}&depth=5",
+        **{f"{name} kdata": f"{api}/kdata?symbol={one}&interval=1m&limit=10" for name, one in exchanges.items()},
+        **{f"{name} ticker": f"{api}/ticker?symbol={one}" for name, one in exchanges.items()},
+        **{f"{name} orderbook": f"{api}/orderbook?symbol={one}&depth=5" for name, one in exchanges.items()},
         "assets search": f"{api}/assets/search?q=bitcoin&exchange=binance",
     }
     failed = []
@@ -172,21 +182,27 @@ async def _listen(session: object, url: str, entity: str) -> tuple[bool, str]:
 
 async def _look(node: Node) -> list[tuple[str, bool, str]]:
     """What is stored, now that nothing is under way: trades without holes, minutes equal to their own trades."""
-    holes, trades, minutes, differ = [], 0, 0, []
+    holes, dense, trades, minutes, differ = [], 0, 0, 0, []
     for instrument in (node.instruments().get(name) for name in node.followed()):
         if instrument is None:
             continue
         stored = await node.store.trades.read(instrument.id)
-        numbers = [int(trade.trade_id) for trade in stored]
-        trades += len(numbers)
-        if numbers and sorted(numbers) != list(range(min(numbers), max(numbers) + 1)):
-            holes.append(f"{kind_of(instrument)} {ccxt_symbol(instrument)}")
+        trades += len(stored)
+        if node.connectors[instrument.exchange].trade_continuity(instrument.id) == "dense":
+            dense += len(stored)
+            numbers = sorted(int(trade.trade_id) for trade in stored)
+            if numbers and numbers != list(range(numbers[0], numbers[-1] + 1)):
+                holes.append(f"{instrument.exchange} {kind_of(instrument)} {ccxt_symbol(instrument)}")
         for kline in await node.store.klines.read(instrument.id, Interval.MIN_1):
             volume = sum(t.quantity for t in stored if kline.open_ns <= t.event_ns < kline.open_ns + 60_000_000_000)
             if stored and kline.open_ns >= stored[0].event_ns:
                 minutes += 1
-                differ += [ccxt_symbol(instrument)] if abs(volume - kline.volume) > 1e-6 * max(1.0, volume) else []
-    checks = [("trades without holes", not holes and trades > 0, ", ".join(holes) or f"{trades:,} trades, ids unbroken")]
+                differ += (
+                    [f"{instrument.exchange} {ccxt_symbol(instrument)}"] if abs(volume - kline.volume) > 1e-6 * max(1.0, volume) else []
+                )
+    checks = [
+        ("trades without holes", not holes and trades > 0, ", ".join(holes) or f"{trades:,} trades, the ids of {dense:,} tell: unbroken")
+    ]
     if minutes:
         checks.append(("klines equal their trades", not differ, ", ".join(differ) or f"{minutes} whole minutes"))
     checks.append(("nothing dropped", not node.recorder.dropped, f"{node.recorder.dropped} dropped, {node.recorder.wrong} refused"))
