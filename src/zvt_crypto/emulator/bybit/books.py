@@ -11,12 +11,15 @@ Levels = list[tuple[int, int]]
 
 
 class BookFeed:
-    """One `orderbook` topic: its window of the book as its readers hold it, under `number` (`u`), which rises by one a push."""
+    """One `orderbook` topic: its window of the book as its readers hold it, under `number` (`u`), which rises by one a push.
 
-    def __init__(self, world: World, topic: Topic) -> None:
+    number: where the topic's count stands already.
+    """
+
+    def __init__(self, world: World, topic: Topic, number: int | None = None) -> None:
         self._world, self._topic = world, topic
         self.levels = int(topic.detail)
-        self.number = _FIRST_NUMBER + topic.listing.lot_e8 % 1_000
+        self.number = _FIRST_NUMBER + topic.listing.lot_e8 % 1_000 if number is None else number
         self.image = world.book(topic.listing, self.levels)
         self._starts_anew = False
 

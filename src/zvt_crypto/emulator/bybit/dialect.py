@@ -42,6 +42,7 @@ class BybitDialect:
         self._lobby = Lobby(world, self.faults)
         self._topics: dict[tuple[str, str], Topic] = {}  # by category and name
         self._books: dict[tuple[str, str], BookFeed] = {}
+        self._numbers: dict[tuple[str, str], int] = {}  # where books without readers stopped counting: none begins anew by itself
         self._tickers: dict[tuple[str, str], TickerFeed] = {}
 
     @property
@@ -179,7 +180,9 @@ class BybitDialect:
         if self.world.mode == "replay":
             return first
         if topic.kind == "orderbook":
-            first = [self._books.setdefault(key, BookFeed(self.world, topic)).snapshot()]
+            if key not in self._books:
+                self._books[key] = BookFeed(self.world, topic, self._numbers.get(key))
+            first = [self._books[key].snapshot()]
         elif topic.kind == "tickers":
             first = self._tickers.setdefault(key, TickerFeed(self.world, topic)).snapshot(now_ns)
         elif topic.kind == "kline":
@@ -195,7 +198,9 @@ class BybitDialect:
         self._lobby.unlisten(session, topic.listing.market, topic.stream, name)
         others = any(name in one.topics for one in self.sessions.values() if one is not session and one.category == session.category)
         if not others:
-            self._books.pop((session.category, name), None)
+            feed = self._books.pop((session.category, name), None)
+            if feed is not None:
+                self._numbers[session.category, name] = feed.number + 1
             self._tickers.pop((session.category, name), None)
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
