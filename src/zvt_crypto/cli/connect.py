@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zvt_crypto.cli.settings import Settings, Venue
+from zvt_crypto.cli.settings import Settings, Venue, is_reference, read_secret
 from zvt_crypto.domain.errors import BadConfig, Unsupported
 from zvt_crypto.domain.exchanges import THROUGH_CCXT, check_exchange
 from zvt_crypto.domain.instrument import Instruments
 
 if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Observer
+    from zvt_crypto.stores.files.limits import FileLimits
+    from zvt_crypto.stores.redis.limits import RedisLimits
 
 
 class Silent:
@@ -52,7 +53,6 @@ async def open_connector(
     settings: Settings, exchange: str, *, observer: Observer | None = None, instruments: Instruments | None = None
 ) -> AsyncIterator[ExchangeConnector]:
     """A connector over real sockets. Raises UnknownExchange, and Unsupported for one that this build has no room for."""
-    from zvt_crypto.stores.files.limits import FileLimits
     from zvt_crypto.venues import VENUES
     from zvt_crypto.venues.budget import LimitBudget
     from zvt_crypto.venues.clock import SystemClock
@@ -72,7 +72,7 @@ async def open_connector(
         raise Unsupported(f"exchange {name!r} is known, but not in this build; it has {', '.join(VENUES)}")
     clock, watcher, transport = SystemClock(), observer or Silent(), NetTransport()
     make: Callable[..., ExchangeConnector] = VENUES[name]
-    limits = FileLimits(_limits_file(settings, name))
+    limits = _limits(settings, name, watcher)
     budget = LimitBudget(clock, watcher, limits)
     connector = make(transport, clock, budget, watcher, instruments=instruments or Instruments(), **KEYWORDS[name](settings))
     try:
@@ -83,10 +83,17 @@ async def open_connector(
         limits.close()
 
 
-def _limits_file(settings: Settings, exchange: str) -> Path:
-    """The machine's table for the real exchange. An emulator counts for itself, and so do those who talk to it."""
-    chosen = getattr(settings, exchange, None)
-    return settings.data_dir / "limits.json" if getattr(chosen, "rest", None) else settings.limits_file
+def _limits(settings: Settings, exchange: str, observer: Observer) -> FileLimits | RedisLimits:
+    """The shared table for the real exchange. An emulator counts for itself, and so do those who talk to it."""
+    from zvt_crypto.stores.files.limits import FileLimits
+    from zvt_crypto.stores.redis.limits import RedisLimits
+
+    if getattr(getattr(settings, exchange, None), "rest", None):
+        return FileLimits(settings.data_dir / "limits.json")
+    address = settings.limits.redis
+    if address is None:
+        return FileLimits(settings.limits_file)
+    return RedisLimits(read_secret("limits.redis", address) if is_reference(address) else address, observer)
 
 
 def _binance_keywords(settings: Settings) -> dict[str, Any]:

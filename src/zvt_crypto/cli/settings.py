@@ -118,9 +118,11 @@ class Ingest(Section, frozen=True):
 
 
 class Limits(Section, frozen=True):
-    """The venues' rate limits, shared by all processes that name the same file; None: one in the user's cache folder."""
+    """The venues' rate limits, shared by all processes that name the same file (None: one in the user's cache folder), or, between
+    machines that leave through one address, the same Redis server (`redis://host:6379/0`, or a reference)."""
 
     file: Path | None = None
+    redis: str | None = None
 
 
 class Log(Section, frozen=True):
