@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from zvt_crypto.cli import database
 from zvt_crypto.cli.build import open_node
+from zvt_crypto.cli.connect import Silent
 from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
 from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 from zvt_crypto.telemetry.logs import setup_logs
 from zvt_crypto.telemetry.metrics import PrometheusObserver
 
@@ -37,6 +44,37 @@ def settings(tmp_path: Path, database_url: str, exchange: dict[str, str], taken:
 def observer(tmp_path: Path) -> Iterator[PrometheusObserver]:
     with (tmp_path / "log").open("w") as stream:
         yield PrometheusObserver(setup_logs("info", stream))
+
+
+class Watcher(Silent):
+    """An Observer that waits for one note."""
+
+    def __init__(self) -> None:
+        self.revived = asyncio.Event()
+
+    def note(self, level: str, event: str, **fields: object) -> None:
+        if event == "database_revived":
+            self.revived.set()
+
+
+async def test_an_embedded_database_that_is_killed_is_started_again_and_that_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "KEEP_S", 0.05)
+    watcher = Watcher()
+    settings = Settings(data_dir=tmp_path / "data")
+    server = EmbeddedServer(settings.postgres_dir)
+    async with database.server_url(settings, watcher) as url:
+        first = server.pid()
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            await watcher.revived.wait()
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+        assert server.pid() not in (None, first)
+    assert not server.is_alive()
 
 
 async def test_a_movable_port_that_is_taken_becomes_another(

@@ -113,8 +113,8 @@ def test_a_taken_port_is_said_and_has_its_exit_code(tmp_path: Path) -> None:
     assert f"port {port} on 127.0.0.1 is taken" in err
 
 
-def on_a_terminal(*arguments: str, until: str, **env: str) -> str:
-    """All that a person sees who presses Ctrl-C when `until` is shown."""
+def on_a_terminal(*arguments: str, until: str | None = None, **env: str) -> str:
+    """All that a person sees who presses Ctrl-C when `until` is shown, or waits for the end."""
     ours, theirs = pty.openpty()
     env = clean_env(COLUMNS="200", LINES="60", TERM="xterm", **env)
     with subprocess.Popen([ZVT_CRYPTO, *arguments], stdout=theirs, stderr=theirs, env=env, start_new_session=True) as process:
@@ -123,7 +123,7 @@ def on_a_terminal(*arguments: str, until: str, **env: str) -> str:
         try:
             while chunk := os.read(ours, 65_536):
                 seen += chunk.decode(errors="replace")
-                if not asked and until in seen:
+                if until is not None and not asked and until in seen:
                     asked = True
                     process.send_signal(signal.SIGINT)
         except OSError:  # Linux says so when the other side is closed
@@ -131,6 +131,14 @@ def on_a_terminal(*arguments: str, until: str, **env: str) -> str:
     os.close(ours)
     assert process.returncode == 0, seen
     return seen
+
+
+def test_a_backfill_shows_how_far_it_is(tmp_path: Path) -> None:
+    with emulated("market") as place:
+        env = {"ZVT_CRYPTO__BINANCE__REST": place["rest_url"], "ZVT_CRYPTO__BINANCE__WS": place["ws_url"]}
+        seen = on_a_terminal("backfill", "-s", "BTCUSDT", "-i", "1d", "--data-dir", str(tmp_path), **env)
+    assert re.search(r"cryptopair_binance_btcusdt .*100\.0 %.*rows", seen)
+    assert re.search(r"cryptopair_binance_btcusdt kline 1d: [1-9]\d* rows written", seen)
 
 
 def test_the_last_page_shows_the_market_and_then_what_was_stored(tmp_path: Path) -> None:
