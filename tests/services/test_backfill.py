@@ -24,8 +24,8 @@ def klines_of(*minutes: int):
 class Desk:
     def __init__(self, **lists) -> None:
         self.venue = ListConnector(now_ns=LIVE, **lists)
-        self.store = MemoryStore()
-        self.backfill = Backfill(self.venue, self.store, VirtualClock(), Notes(), BackfillOptions(batch_rows=100, read_rows=50))
+        self.store, self.notes = MemoryStore(), Notes()
+        self.backfill = Backfill(self.venue, self.store, VirtualClock(), self.notes, BackfillOptions(batch_rows=100, read_rows=50))
         self.told: list[tuple[int, int | None, int]] = []
 
     def progress(self, done, total, rows) -> None:
@@ -197,5 +197,71 @@ def test_open_gaps_are_healed_and_hopeless_ones_stay_open():
         assert desk.opens() == [0, 1, 2, 3, 4]
         desk.venue.fails = [Refused("no")] * 2
         assert await desk.backfill.heal() == 0
+
+    virtual.run(go())
+
+
+HUGE = 9 * 10**18
+
+
+def test_a_gap_of_ids_that_no_market_makes_is_healed_by_its_time():
+    async def go():
+        desk = Desk(trades=[trade(n) for n in range(100)])
+        await desk.store.append([trade(n) for n in (*range(10), *range(13, 20))], 0)
+        await desk.store.append([trade(HUGE, trade(10).event_ns)], 0)
+        await desk.store.save_gaps([Gap(BTC, "trade", trade(9).event_ns, trade(13).event_ns, 10, HUGE - 1, "x", None)], 0)
+        assert await desk.backfill.heal() == 1
+        assert set(desk.ids()) >= {10, 11, 12}
+        assert len(desk.venue.calls) <= 6
+        assert await desk.store.read_gaps(open_only=True) == []
+
+    virtual.run(go())
+
+
+def test_ids_that_the_venue_does_not_have_cost_two_questions_however_many():
+    async def go():
+        desk = Desk(trades=[trade(n) for n in (0, 1, 2, 400_000, 400_001)])
+        gap = Gap(BTC, "trade", START, START + 400_001 * 10**9, 1, 400_001, "x", None)
+        await desk.store.save_gaps([gap], 0)
+        assert await desk.backfill.heal() == 0
+        assert desk.ids() == [1, 2, 400_000, 400_001]
+        assert len(desk.venue.calls) <= 4
+
+    virtual.run(go())
+
+
+def test_a_large_gap_is_healed_in_passes_and_starves_no_other():
+    async def go():
+        desk = Desk(trades=[trade(n) for n in range(30_000)], klines=klines_of(*range(15_000)))
+        desk.backfill._options = BackfillOptions(batch_rows=5_000, heal_rows=10_000)
+        large = Gap(BTC, "trade", START, trade(25_000).event_ns, 1, 24_999, "x", None)
+        unknown = Gap(BTC, "trade", START + 1, trade(24_000).event_ns, None, None, "x", None)
+        minutes = Gap(BTC, "kline", START, START + 12_000 * MIN, None, None, "x", None, interval=Interval.MIN_1)
+        small = Gap(BTC, "trade", trade(28_000).event_ns, trade(28_010).event_ns, 28_001, 28_009, "x", None)
+        await desk.store.save_gaps([large, unknown, minutes, small], 0)
+        desk.venue.now_ns = START + 20_000 * MIN
+        assert await desk.backfill.heal() == 1
+        assert set(desk.ids()) >= {10_000, 28_001, 28_009}
+        assert len(desk.ids()) < 21_000
+        assert len(desk.opens()) == 10_000
+        passes = 1
+        while await desk.store.read_gaps(open_only=True):
+            await desk.backfill.heal()
+            passes += 1
+        assert passes == 3
+        assert set(desk.ids()) >= set(range(1, 25_000))
+        assert desk.opens() == list(range(12_000))
+
+    virtual.run(go())
+
+
+def test_a_venue_that_is_away_ends_the_pass():
+    async def go():
+        desk = Desk(trades=[trade(n) for n in range(100)])
+        await desk.store.save_gaps([Gap(BTC, "trade", START + n, START + 10**9, n, n, "x", None) for n in range(1, 4)], 0)
+        desk.backfill._options = BackfillOptions(patience_s=5.0)
+        desk.venue.fails = [Unreachable("away")] * 1_000
+        assert await desk.backfill.heal() == 0
+        assert len([note for note in desk.notes.notes if note[1] == "gap_not_healed"]) == 1
 
     virtual.run(go())

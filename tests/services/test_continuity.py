@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -160,3 +162,73 @@ def test_any_order_with_any_repeats_comes_out_once_and_in_order(order, repeats, 
         if last is None:
             out += ids(continuity.caught_up())
     assert out == list(range(1, 15))
+
+
+HUGE = 9 * 10**18
+
+
+def test_an_id_that_cannot_be_is_doubted_and_the_run_goes_on():
+    continuity = run()
+    assert feed(continuity, 1, 2, HUGE, 3, HUGE + 1, 4) == [1, 2, 3, 4]
+    assert (continuity.doubted, continuity.held, continuity.wanted) == (trade(HUGE), 0, None)
+    assert continuity.judge(4) is None
+    assert continuity.doubted is None
+    assert feed(continuity, 5) == [5]
+
+
+def test_an_id_that_the_venue_confirms_is_believed_and_what_lies_before_it_given_up():
+    continuity = run()
+    feed(continuity, 1, 2, 10**9)
+    assert continuity.judge(10**9 + 3) == ([trade(10**9)], [(3, 10**9 - 1)])
+    assert feed(continuity, 10**9 + 1) == [10**9 + 1]
+
+
+def test_what_was_given_up_and_comes_all_the_same_is_let_through():
+    continuity = run()
+    feed(continuity, 1, 50)
+    continuity.give_up(49)
+    assert feed(continuity, 2, 3, 51, 50) == [2, 3, 51]
+    assert continuity.repeated == 1
+
+
+@pytest.mark.parametrize(("silent_s", "is_doubted"), [(0, True), (3_600, False)])
+def test_a_jump_is_judged_by_how_long_nothing_was_heard(silent_s, is_doubted):
+    continuity = run()
+    feed(continuity, 1)
+    late = msgspec.structs.replace(trade(30_000_000), event_ns=trade(1).event_ns + silent_s * 10**9)
+    assert continuity.on_live(late) == []
+    assert (continuity.doubted == late) == is_doubted
+    assert continuity.wanted == (None if is_doubted else (2, 29_999_999))
+
+
+def test_a_run_whose_first_trade_was_wrong_begins_anew_once_the_venue_says_so():
+    continuity = run()
+    assert feed(continuity, HUGE, 7, 8) == [HUGE]
+    assert continuity.judge(8) == ([trade(7)], [])
+    assert feed(continuity, 8, 9) == [8, 9]
+
+
+def test_a_trade_of_long_ago_does_not_move_the_run():
+    continuity = run()
+    feed(continuity, 1_000_000, 1_000_001, 7)
+    assert continuity.doubted == trade(7)
+    assert continuity.judge(1_000_001) is None
+    assert feed(continuity, 1_000_002) == [1_000_002]
+
+
+def test_a_start_that_is_found_doubts_what_was_held_for_it():
+    continuity = run(waits_for_start=True)
+    feed(continuity, HUGE, 11)
+    assert continuity.start_at(10) == []
+    assert (continuity.doubted, continuity.wanted) == (trade(HUGE), (10, 10))
+
+
+def test_what_is_held_is_refuted_by_a_stream_that_goes_on_below_it():
+    continuity = run()
+    assert feed(continuity, 1, 5_000, *range(2, 11)) == list(range(1, 11))
+    assert not continuity.is_refuted
+    feed(continuity, 11)
+    assert continuity.is_refuted
+    assert continuity.lone == 5_000
+    assert continuity.disbelieve() == 1
+    assert continuity.wanted == (12, None)

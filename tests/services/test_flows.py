@@ -45,9 +45,9 @@ class Flow:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def live(self, *numbers: int) -> None:
+    def live(self, *numbers: int, at_ns: int | None = None) -> None:
         for number in numbers:
-            self.flow.on_trade(trade(number))
+            self.flow.on_trade(trade(number, at_ns))
 
     def ids(self) -> list[int]:
         return [int(e.trade_id) for e in self.out if isinstance(e, Trade)]
@@ -158,6 +158,109 @@ def test_a_start_that_cannot_be_found_begins_with_the_first_live_trade():
             flow.live(8, 9)
             await asyncio.sleep(2)
             assert flow.ids() == [8, 9]
+
+    virtual.run(go())
+
+
+HUGE = 9 * 10**18
+
+
+def test_an_absurd_id_stops_nothing_and_asks_the_venue_once():
+    async def go():
+        desk = venue(*range(30))
+        async with Flow(desk, contiguous()).running() as flow:
+            for number in range(30):
+                flow.live(number)
+                if number in (5, 6, 7):
+                    flow.live(HUGE + number, at_ns=START + number * 10**9)
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(5)
+            assert flow.ids() == list(range(30))
+            assert flow.gaps() == []
+            assert flow.notes.counts["trades_disbelieved"] == 1
+            assert len(desk.calls) == 1  # for the newest id
+            (noted,) = [fields for _, name, fields in flow.notes.notes if name == "trade_disbelieved"]
+            assert (noted["trade_id"], noted["newest_id"]) == (str(HUGE + 5), 29)
+
+    virtual.run(go())
+
+
+def test_a_stream_that_talks_nonsense_for_an_hour_makes_us_ask_seldom():
+    async def go():
+        desk = venue(0)
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0)
+            for _ in range(3_600):
+                flow.live(HUGE, at_ns=START)
+                await asyncio.sleep(1)
+            assert 50 <= len(desk.calls) <= 130
+
+    virtual.run(go())
+
+
+def test_a_first_trade_with_an_absurd_id_is_corrected_by_those_that_follow():
+    async def go():
+        desk = venue(*range(100, 110))
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(HUGE, at_ns=START)
+            for number in range(100, 110):
+                flow.live(number)
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(5)
+            assert flow.ids() == [HUGE, *range(100, 110)]
+
+    virtual.run(go())
+
+
+def test_a_jump_that_the_venue_confirms_is_flagged_and_followed():
+    async def go():
+        desk = venue(0, 10**9, 10**9 + 1)
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0)
+            flow.live(10**9, at_ns=START)
+            await asyncio.sleep(2)
+            flow.live(10**9 + 1, at_ns=START)
+            assert flow.ids() == [0, 10**9, 10**9 + 1]
+            assert flow.gaps() == [(1, 10**9 - 1, None)]
+
+    virtual.run(go())
+
+
+@pytest.mark.parametrize("continues", [True, False])
+def test_a_wrong_id_that_could_be_is_dropped_since_the_venue_does_not_have_it(continues):
+    """A single trade shows a hole; the stream goes on below it, or the venue's newest is below it."""
+
+    async def go():
+        desk = venue(*range(3))
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0, 1)
+            flow.live(50_000, at_ns=START)
+            for number in range(2, 60) if continues else ():
+                desk.trades.append(trade(number))
+                flow.live(number)
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(20)
+            flow.live(*range(3, 5)) if not continues else None
+            assert flow.ids() == list(range(60 if continues else 5))
+            assert [gap for gap in flow.gaps() if gap[2] is None] == []
+            assert flow.notes.counts["trades_disbelieved"] == 1
+            assert len(desk.calls) < 60
+
+    virtual.run(go())
+
+
+def test_a_wrong_id_is_dropped_by_the_stream_alone_where_the_venue_does_not_answer():
+    async def go():
+        desk = venue()
+        desk.fails = [Throttled("503", 5_000)] * 50
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0)
+            flow.live(50_000, at_ns=START)
+            for number in range(1, 300):
+                flow.live(number)
+                await asyncio.sleep(0.2)
+            assert flow.ids() == list(range(300))
+            assert not any(first is not None for first, _, _ in flow.gaps())
 
     virtual.run(go())
 

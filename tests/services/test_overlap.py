@@ -50,6 +50,16 @@ def test_a_late_trade_is_told_from_a_repeated_one(kind):
     assert trades.repeated == 2
 
 
+def test_a_wrong_number_is_the_last_one_only_until_others_are_much_later():
+    """From there on the venue is asked where it can answer."""
+    trades = run("increasing")
+    trades.on_live(trade(9 * 10**18, START))
+    feed(trades, "increasing", *range(1, 62))
+    assert trades.last == trade(61)
+    feed(trades, "increasing", 62)
+    assert trades.last == trade(62)
+
+
 @both
 def test_suspecting_before_the_first_trade_asks_for_nothing(kind):
     trades = run(kind)

@@ -13,12 +13,13 @@ from typing import TypeVar
 
 import msgspec
 
-from zvt_crypto.domain.errors import BadInput, VenueError
+from zvt_crypto.domain.errors import BadInput, Malformed, Refused, VenueError
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import MAX_NS, NS_PER_DAY, NS_PER_MINUTE, Interval, count_opens, floor_ns, next_ns, parse_interval, parse_time
 from zvt_crypto.engine.roll import ROLL_BASE
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Store
+from zvt_crypto.services.continuity import plausible_ids
 from zvt_crypto.services.mend import rerolled
 from zvt_crypto.services.patience import patiently
 from zvt_crypto.services.tradeflow import REST
@@ -37,19 +38,21 @@ class BackfillReport(msgspec.Struct, frozen=True):
     noun: str
     rows: int
     absent: list[tuple[int, int]] = []
+    is_cut: bool = False  # it ended early, because there was more than one pass may take
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is missing in the range."""
-        return not self.absent
+        return not self.absent and not self.is_cut
 
 
 class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`patience_s`: how long a venue that does not answer is asked again."""
+    """`patience_s`: how long a venue that does not answer is asked again. `heal_rows`: of one gap, before the others have their turn."""
 
     batch_rows: int = 5_000
     read_rows: int = 20_000
     patience_s: float = 600.0
+    heal_rows: int = 100_000  # a hundred pages of a thousand: some minutes of a venue's budget
 
 
 def _silent(_done: int, _total: int | None, _rows: int) -> None:
@@ -79,9 +82,18 @@ class Backfill:
     # ── klines ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def klines(
-        self, symbol: str, interval: Interval | str = "1m", since: object = None, until: object = None, progress: Progress = _silent
+        self,
+        symbol: str,
+        interval: Interval | str = "1m",
+        since: object = None,
+        until: object = None,
+        progress: Progress = _silent,
+        most_rows: int | None = None,
     ) -> BackfillReport:
-        """Final klines with opens in [since, until); without `since` from the listing, without `until` up to now (the venue's)."""
+        """Final klines with opens in [since, until); without `since` from the listing, without `until` up to now (the venue's).
+
+        `most_rows`: end early after so many (None: no bound).
+        """
         name, length = self._resolve(symbol).id, parse_interval(interval)
         start_ns = parse_time(since) if since is not None else 0
         # The kline that forms now cannot be had: a hole there would be none.
@@ -110,6 +122,8 @@ class Backfill:
                 absent += _jumps(page, length)
                 progress(min(done, total), total, rows)
                 at_ns = next_ns(length, page[-1].open_ns)
+                if most_rows is not None and rows >= most_rows:
+                    return BackfillReport(name, f"kline {length}", rows, absent, is_cut=True)
         progress(total, total, rows)
         return BackfillReport(name, f"kline {length}", rows, absent)
 
@@ -137,6 +151,11 @@ class Backfill:
 
     async def _trades(self, name: str, stream: TradeStream, start_ns: int, end_ns: int, progress: Progress) -> BackfillReport:
         run = self._run(name, stream, start_ns, end_ns)
+        await self._fill(run, name, stream, start_ns, end_ns, progress)
+        progress(run.total_ms, run.total_ms, run.rows)
+        return BackfillReport(name, stream, run.rows, run.absent)
+
+    async def _fill(self, run: TradeRun, name: str, stream: TradeStream, start_ns: int, end_ns: int, progress: Progress) -> None:
         if self._connector.trade_continuity(name, stream) == "dense":
             first: list[Trade] = await self._ask(
                 lambda: self._connector.fetch_trades(name, since=start_ns, until=end_ns, stream=stream, limit=1)
@@ -145,8 +164,6 @@ class Backfill:
                 await run.fill(int(first[0].trade_id), progress)
         else:
             await run.fetch_span(progress)
-        progress(run.total_ms, run.total_ms, run.rows)
-        return BackfillReport(name, stream, run.rows, run.absent)
 
     # ── facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -182,7 +199,10 @@ class Backfill:
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def heal(self) -> int:
-        """Fetch what open gaps of trades and klines of this exchange miss. Returns how many gaps were closed; the others stay open."""
+        """Fetch what open gaps of trades and klines of this exchange miss. Returns how many gaps were closed; the others stay open.
+
+        Of each gap so much that all have their turn; a venue that does not answer ends the pass.
+        """
         closed = 0
         for gap in await self._store.facts.read_gaps(open_only=True):
             instrument = self._connector.instruments.get(gap.instrument)
@@ -192,7 +212,9 @@ class Backfill:
                 healed = await self._heal(gap)
             except (VenueError, BadInput) as error:
                 self._observer.note("warning", "gap_not_healed", instrument=gap.instrument, channel=gap.channel, reason=str(error))
-                continue
+                if isinstance(error, Refused | Malformed | BadInput):
+                    continue
+                return closed
             if healed:
                 await self._store.facts.save_gaps([msgspec.structs.replace(gap, filled_from=REST)], self._clock.now_ns())
                 closed += 1
@@ -201,41 +223,65 @@ class Backfill:
     async def _heal(self, gap: Gap) -> bool:
         if gap.channel == "kline":
             lengths = list(Interval) if gap.interval is None else [gap.interval]
-            reports = [await self.klines(gap.instrument, i, gap.start_ns, gap.end_ns) for i in lengths if _spans(i, gap)]
+            most = self._options.heal_rows
+            reports = [await self.klines(gap.instrument, i, gap.start_ns, gap.end_ns, most_rows=most) for i in lengths if _spans(i, gap)]
             return all(report.is_complete for report in reports)
         if gap.channel == "trade" or gap.channel == "agg":
             return await self._heal_trades(gap, gap.channel)
         return False
 
     async def _heal_trades(self, gap: Gap, stream: TradeStream) -> bool:
-        run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns)
         first_id = gap.first_id if self._connector.trade_continuity(gap.instrument, stream) == "dense" else None
         if first_id is not None and gap.last_id is not None:
-            await run.fetch_ids(first_id, gap.last_id)
-        elif gap.end_ns <= gap.start_ns:
+            if gap.last_id - first_id < plausible_ids(gap.end_ns - gap.start_ns):
+                return await self._heal_ids(gap, stream, first_id, gap.last_id)
+            # No market makes so many trades in that time: one of the ids was wrong, and what the time holds is all that can be missing.
+            run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns + 1, self._options.heal_rows)
+            await self._fill(run, gap.instrument, stream, gap.start_ns, gap.end_ns + 1, _silent)
+            return not run.absent and not run.is_cut
+        if gap.end_ns <= gap.start_ns:
             return False
-        elif first_id is not None:
-            await run.fill(first_id, _silent)
-        else:
+        if first_id is None:
             return await self._heal_span(gap, stream)
+        run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns, self._options.heal_rows)
+        await run.fill(first_id, _silent)
+        return not run.absent and not run.is_cut
+
+    async def _heal_ids(self, gap: Gap, stream: TradeStream, first_id: int, last_id: int) -> bool:
+        """A gap of known ids. Where there are more than one pass takes, the gap becomes two: what was filled, and the rest."""
+        run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns, self._options.heal_rows)
+        next_id = await run.fetch_ids(first_id, last_id)
+        if next_id <= last_id:
+            await self._divide(gap, run, next_id)
+            return False
         return not run.absent
 
     async def _heal_span(self, gap: Gap, stream: TradeStream) -> bool:
         """A gap of trades without ids: what the venue has of it is stored, and the gap becomes what it has not."""
-        report = await self._trades(gap.instrument, stream, gap.start_ns, gap.end_ns, _silent)
-        if report.absent and report.absent[-1][1] < gap.end_ns:
-            rest = msgspec.structs.replace(gap, end_ns=report.absent[-1][1])
-            await self._store.facts.save_gaps([rest], self._clock.now_ns())
-        return report.is_complete
+        run = self._run(gap.instrument, stream, gap.start_ns, gap.end_ns, self._options.heal_rows)
+        await self._fill(run, gap.instrument, stream, gap.start_ns, gap.end_ns, _silent)
+        if run.is_cut and gap.start_ns < run.at_ns < gap.end_ns:
+            await self._divide(gap, run, None)
+            return False
+        if run.absent and run.absent[-1][1] < gap.end_ns:
+            await self._store.facts.save_gaps([msgspec.structs.replace(gap, end_ns=run.absent[-1][1])], self._clock.now_ns())
+        return not run.absent
+
+    async def _divide(self, gap: Gap, run: TradeRun, next_id: int | None) -> None:
+        """The part that a run came through, filled unless something of it is absent, and the part that is left to the next pass."""
+        before_id = None if next_id is None else next_id - 1
+        done = msgspec.structs.replace(gap, end_ns=run.at_ns, last_id=before_id, filled_from=None if run.absent else REST)
+        left = msgspec.structs.replace(gap, start_ns=run.at_ns, first_id=next_id)
+        await self._store.facts.save_gaps([left, done], self._clock.now_ns())
 
     # ── shared ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _resolve(self, symbol: str) -> Instrument:
         return self._connector.instruments.resolve(symbol, self._connector.exchange)
 
-    def _run(self, name: str, stream: TradeStream, start_ns: int, end_ns: int) -> TradeRun:
+    def _run(self, name: str, stream: TradeStream, start_ns: int, end_ns: int, most_rows: int | None = None) -> TradeRun:
         rows = self._options.read_rows
-        return TradeRun(self._connector, self._store, self._clock, self._ask, name, stream, start_ns, end_ns, rows)
+        return TradeRun(self._connector, self._store, self._clock, self._ask, name, stream, start_ns, end_ns, rows, most_rows)
 
     async def _venue_time(self) -> int:
         return await self._ask(self._connector.fetch_server_time)

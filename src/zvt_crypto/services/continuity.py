@@ -3,17 +3,35 @@
 A venue's stream may repeat, skip (a reconnect) and reorder. What continues is let through at once; what comes beyond a hole is
 held until the hole is filled or declared lost. The memory for held trades is bounded: when it is full, newer ones are let go, since
 they can be asked for by id again.
+
+No id is believed because one frame says so. One that a market cannot have come to since is doubted until the venue's newest is known; one
+below which the stream goes on, or that the venue does not have, is dropped. A wrong id would otherwise be a hole of any size, and
+everything after it a repetition.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from zvt_crypto.domain.market import Gap, Trade, TradeStream
+from zvt_crypto.domain.time import NS_PER_S
 
 MOST_HELD = 50_000
+# How far ids may jump without a doubt: at ten times the busiest second recorded (950 trades, spot BTCUSDT), for as long as nothing was
+# heard, and ten such seconds more.
+IDS_PER_S = 10_000
+IDS_AT_ONCE = 100_000
+# So many trades of the stream below those that are held, and these are wrong: frames overtake one another by one or two.
+REFUTED_BY = 10
+_MOST_LOST = 1_000  # ranges given up that are remembered
 
 Range = tuple[int, int]
+
+
+def plausible_ids(elapsed_ns: int) -> int:
+    """How many trades a market may have made in that time, at most."""
+    return IDS_AT_ONCE + IDS_PER_S * max(0, elapsed_ns) // NS_PER_S
 
 
 class DenseTrades:
@@ -40,6 +58,9 @@ class DenseTrades:
         self._most_held = most_held
         self._held: dict[int, Trade] = {}
         self._beyond = -1  # the highest id seen
+        self._below = 0  # trades of the stream that continued the run since the last one was held
+        self._lost: deque[Range] = deque(maxlen=_MOST_LOST)
+        self.doubted: Trade | None = None  # its id cannot be, unless the venue has it
         self._suspect = last is not None
 
     @property
@@ -62,6 +83,16 @@ class DenseTrades:
             return self.next_id, ahead - 1
         return self.next_id, (self._beyond if self._beyond >= self.next_id else None)
 
+    @property
+    def is_refuted(self) -> bool:
+        """Whether the stream goes on below what is held."""
+        return bool(self._held) and self._below >= REFUTED_BY
+
+    @property
+    def lone(self) -> int | None:
+        """The id that alone says that something is missing before it."""
+        return next(iter(self._held)) if len(self._held) == 1 else None
+
     def suspect(self) -> None:
         """The connection was lost: whatever came after the last id may be missing."""
         self._suspect = self.next_id is not None
@@ -73,7 +104,8 @@ class DenseTrades:
             first_id = min(self._held, default=None)
         self.next_id = first_id
         self._suspect = first_id is not None and first_id not in self._held
-        return self._released()
+        held, self._held, self._beyond = self._held, {}, -1
+        return [released for trade in held.values() for released in self.on_live(trade)]
 
     def on_live(self, trade: Trade) -> list[Trade]:
         """A trade of the stream. Gives those that may go on, in order."""
@@ -82,13 +114,45 @@ class DenseTrades:
             return self._hold(number, trade)
         if self.next_id is None:
             return [self._pass(number, trade)]
-        if number < self.next_id:
-            self.repeated += 1
-            return []
         if number == self.next_id:
             self._suspect = False  # it continues: nothing was missed
+            self._below += 1
             return [self._pass(number, trade), *self._released()]
-        return self._hold(number, trade)
+        if abs(number - self.next_id) > self._plausible(trade):
+            self.doubted = self.doubted or trade
+            return []
+        if number > self.next_id:
+            return self._hold(number, trade)
+        if any(first <= number <= last for first, last in self._lost):
+            return [trade]  # it was given up too early
+        self.repeated += 1
+        return []
+
+    def judge(self, newest_id: int | None) -> tuple[list[Trade], list[Range]] | None:
+        """The doubted trade, now that the venue's newest id is known: None where it is not believed; otherwise the trades that may go
+        on, and the ids that are given up for it: so many are no work for live data."""
+        trade, self.doubted = self.doubted, None
+        assert trade is not None, "nothing is doubted"
+        assert self.next_id is not None, "a run has begun"
+        number = int(trade.trade_id)
+        if newest_id is None or newest_id < number:
+            return None
+        if number > self.next_id:
+            released, lost = self.give_up(number - 1)
+            return [*released, *self.on_live(trade)], lost
+        if newest_id + IDS_AT_ONCE >= self.next_id:
+            return None  # told long ago
+        self._held.clear()  # it is the run that stands where the venue never was: its first trade was wrong
+        self._beyond = -1
+        return [self._pass(number, trade)], []
+
+    def disbelieve(self) -> int:
+        """What is held is wrong. Gives how many trades that were."""
+        count = len(self._held)
+        self._held.clear()
+        self._beyond = -1
+        self._suspect = True  # so that the venue is asked, should it have been right
+        return count
 
     def on_fetched(self, trades: Iterable[Trade]) -> tuple[list[Trade], list[Range]]:
         """The venue's answer to a request from `next_id` on. Gives the trades that may go on, and the ids between them that the venue
@@ -117,6 +181,7 @@ class DenseTrades:
         """Ids up to `last` cannot be had. Gives what may go on now, and the ids that are lost."""
         self._suspect = False
         released, lost = self._skip_to(last + 1)
+        self._lost += lost
         return [*released, *self._released()], lost
 
     def gap(self, ids: Range | None, before: Trade | None, after: Trade | None, reason: str, filled_from: str | None) -> Gap:
@@ -132,7 +197,12 @@ class DenseTrades:
         self._beyond = max(self._beyond, number)
         return trade
 
+    def _plausible(self, trade: Trade) -> int:
+        """How many ids may lie between the run's end and a trade."""
+        return plausible_ids(trade.event_ns - self.last.event_ns if self.last is not None else 0)
+
     def _hold(self, number: int, trade: Trade) -> list[Trade]:
+        self._below = 0
         self._beyond = max(self._beyond, number)
         if number in self._held:
             self.repeated += 1

@@ -149,7 +149,10 @@ class LooseTrades:
         return trade
 
     def _is_newer(self, trade: Trade, than: Trade) -> bool:
-        return _number(trade) > _number(than) if self.ordered else trade.event_ns >= than.event_ns
+        """By its number, where there is an order; one that is below and yet much later shows that the other's number was wrong."""
+        if not self.ordered:
+            return trade.event_ns >= than.event_ns
+        return _number(trade) > _number(than) or trade.event_ns > than.event_ns + KNOWN_NS
 
     def _remember(self, trade: Trade) -> None:
         self._known[trade.trade_id] = trade.event_ns

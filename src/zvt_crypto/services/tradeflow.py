@@ -9,6 +9,7 @@ from collections.abc import Callable
 from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import Trade
+from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.continuity import DenseTrades, Range
@@ -16,6 +17,7 @@ from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.patience import patiently
 
 REST = "rest"
+_END_S = 0.25  # before a venue that gave less than was asked for is asked for the rest
 
 
 class TradeFlow:
@@ -46,6 +48,8 @@ class TradeFlow:
         self._start_ns = start_ns
         self._wake = asyncio.Event()
         self._published = continuity.last
+        self._doubts = Backoff(rng, first_s=1.0, most_s=60.0)  # a stream that talks nonsense must not make us ask all the time
+        self._judge_after_ns = 0
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the stream."""
@@ -53,7 +57,7 @@ class TradeFlow:
         for released in continuity.on_live(trade):
             self._published = released
             self._publish(released)
-        if continuity.is_broken and not self._wake.is_set():
+        if (continuity.is_broken or continuity.doubted is not None) and not self._wake.is_set():
             self._wake.set()
 
     def on_connected(self) -> None:
@@ -70,6 +74,8 @@ class TradeFlow:
                 await self._wake.wait()
             self._wake.clear()
             await self._clock.sleep(self._options.reorder_s)
+            if self.continuity.doubted is not None and self._clock.now_ns() >= self._judge_after_ns:
+                await self._judge()
             await self._fill()
 
     async def _find_start(self) -> None:
@@ -86,6 +92,40 @@ class TradeFlow:
             rows = []
         self._emit(self.continuity.start_at(int(rows[0].trade_id) if rows else None), [], "")
 
+    async def _newest_id(self) -> int | None:
+        """Of the venue, None where it does not tell."""
+        name, stream = self.continuity.instrument, self.continuity.stream
+        try:
+            rows = await patiently(
+                lambda: self._connector.fetch_trades(name, stream=stream, limit=1), self._clock, self._rng, self._options.patience_s
+            )
+        except (VenueError, BadInput) as error:
+            self._observer.note("warning", "newest_trade_unknown", instrument=name, reason=str(error))
+            return None
+        return max((int(row.trade_id) for row in rows), default=None)
+
+    async def _judge(self) -> None:
+        """Whether a trade whose id cannot be is one all the same."""
+        continuity = self.continuity
+        doubted, before = continuity.doubted, continuity.last
+        assert doubted is not None
+        newest_id = await self._newest_id()
+        believed = continuity.judge(newest_id)
+        self._judge_after_ns = self._clock.now_ns() + int(self._doubts.next_s() * NS_PER_S)
+        if believed is None:
+            self._disbelieve(1, doubted.trade_id, newest_id)
+            return
+        released, lost = believed
+        if not lost and before is not None and before.event_ns < doubted.event_ns:
+            reason = f"trade {before.trade_id} before it was none of the venue's"
+            self._publish(continuity.gap(None, before, doubted, reason, None))
+        self._emit(released, lost, "more ids than are fetched for live data")
+
+    def _disbelieve(self, count: int, trade_id: object, newest_id: int | None) -> None:
+        name = self.continuity.instrument
+        self._observer.count("trades_disbelieved", count, instrument=name)
+        self._observer.note("warning", "trade_disbelieved", instrument=name, trade_id=str(trade_id), newest_id=newest_id)
+
     async def _fill(self) -> None:
         """Ask for what is wanted until nothing is, or nobody has it."""
         continuity, options = self.continuity, self._options
@@ -95,7 +135,10 @@ class TradeFlow:
             try:
                 rows = await patiently(lambda want=wanted: self._fetch(want), self._clock, self._rng, options.patience_s)  # type: ignore[misc]
             except (VenueError, BadInput) as error:
-                self._give_up(wanted, str(error))
+                if continuity.is_refuted:
+                    self._disbelieve(continuity.disbelieve(), (wanted[1] or 0) + 1, None)
+                else:
+                    self._give_up(wanted, str(error))
                 break
             fresh = [row for row in rows if int(row.trade_id) >= wanted[0]]
             before = self._published
@@ -105,15 +148,29 @@ class TradeFlow:
             if wanted[1] is None:
                 if len(rows) < options.page_rows or not fresh:
                     self._emit(continuity.caught_up(), [], "")
-            elif not fresh and continuity.next_id == wanted[0]:
+            elif continuity.is_refuted:
+                self._disbelieve(continuity.disbelieve(), wanted[1] + 1, None)
+            elif not fresh:
                 if empty.failures >= options.empty_tries:
-                    self._give_up(wanted, "the venue does not have them")
+                    if not await self._is_wrong():
+                        self._give_up(wanted, "the venue does not have them")
                     break
                 await self._clock.sleep(empty.next_s())
+            elif len(rows) < min(options.page_rows, wanted[1] - wanted[0] + 1):
+                await self._clock.sleep(_END_S)  # it has no more yet
         if fetched.first is not None and fetched.last is not None:
             self._observer.count("trades_filled", fetched.count, instrument=continuity.instrument)
             ids = (int(fetched.first.trade_id), int(fetched.last.trade_id))
             self._publish(continuity.gap(ids, fetched.before, fetched.last, "not in the stream", REST))
+
+    async def _is_wrong(self) -> bool:
+        """Whether what shows a hole is a single trade that the venue does not have: then it is dropped."""
+        lone = self.continuity.lone
+        newest_id = await self._newest_id() if lone is not None else None
+        if lone is None or newest_id is None or newest_id >= lone or self.continuity.lone != lone:
+            return False
+        self._disbelieve(self.continuity.disbelieve(), lone, newest_id)
+        return True
 
     async def _fetch(self, wanted: tuple[int, int | None]) -> list[Trade]:
         first, last = wanted

@@ -8,6 +8,7 @@ from typing import Any
 from zvt_crypto.domain.market import Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.ports import Clock, ExchangeConnector, Store
+from zvt_crypto.services.continuity import plausible_ids
 from zvt_crypto.services.reach import reaches_back
 
 Ask = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
@@ -16,7 +17,8 @@ PAGE_ROWS = 5_000
 
 class TradeRun:
     """Trades of one id space with times in [start_ns, end_ns). `absent`: parts of that range (or of the ids asked for) that the venue
-    has not, or does not show to be whole."""
+    has not, or does not show to be whole; those that touch are one. After `most_rows` (None: no bound) it ends early, and `at_ns` is how
+    far it came."""
 
     def __init__(
         self,
@@ -29,6 +31,7 @@ class TradeRun:
         start_ns: int,
         end_ns: int,
         read_rows: int,
+        most_rows: int | None = None,
     ) -> None:
         self.rows = 0
         self.absent: list[tuple[int, int]] = []
@@ -42,7 +45,13 @@ class TradeRun:
         self._start_ns = start_ns
         self._end_ns = end_ns
         self._read_rows = read_rows
-        self._at_ns = start_ns  # the time of the newest trade looked at
+        self._most_rows = most_rows
+        self.at_ns = start_ns  # the time of the newest trade looked at
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it ended, or must end, early."""
+        return self._most_rows is not None and self.rows >= self._most_rows
 
     async def fill(self, first_id: int, progress: Callable[[int, int | None, int], None]) -> None:
         """Ids that rise by one, from `first_id` on: what the store holds is walked through, what it misses is fetched."""
@@ -51,30 +60,54 @@ class TradeRun:
             stored = await self._store.trades.read(self._name, read_from_ns, self._end_ns, limit=self._read_rows, stream=self._stream)
             for trade in sorted(stored, key=number_of):
                 number = number_of(trade)
+                if number - next_id > plausible_ids(trade.event_ns - self.at_ns):
+                    continue  # it was stored before such ids were doubted: nothing lies between
                 if number > next_id:
                     await self.fetch_ids(next_id, number - 1)
+                    if self.is_cut:
+                        break
                 if number >= next_id:
-                    next_id, self._at_ns = number + 1, trade.event_ns
+                    next_id, self.at_ns = number + 1, trade.event_ns
             progress(self._done_ms(), self.total_ms, self.rows)
+            if self.is_cut:
+                return
             if len(stored) < self._read_rows or stored[-1].event_ns == read_from_ns:
                 break
             read_from_ns = stored[-1].event_ns
         await self.fetch_all(next_id, progress)
 
-    async def fetch_ids(self, first_id: int, last_id: int) -> None:
-        """Ids first..last inclusive. What is not in the answers is absent."""
-        while first_id <= last_id:
+    async def fetch_ids(self, first_id: int, last_id: int) -> int:
+        """Ids first..last inclusive; what is not in the answers is absent. Gives the id after the last one that was looked at.
+
+        Where an answer ends early, the venue is asked where it goes on: a hole of any size costs two questions.
+        """
+        while first_id <= last_id and not self.is_cut:
             upto = min(last_id, first_id + PAGE_ROWS - 1)
-            page = await self._fetch_ids(first_id, upto)
-            await self._keep(page)
-            for trade in page:
-                number = number_of(trade)
-                if number > first_id:
-                    self.absent.append((self._at_ns, trade.event_ns))
-                first_id, self._at_ns = number + 1, trade.event_ns
-            if first_id <= upto:
-                self.absent.append((self._at_ns, self._at_ns))
-            first_id = upto + 1
+            first_id = await self._take_ids(first_id, await self._fetch_ids(first_id, upto))
+            if first_id > upto:
+                continue
+            following = await self._fetch_ids(first_id, None, 1)
+            if not following or number_of(following[0]) > last_id:
+                self._lack(self.at_ns)
+                return last_id + 1
+            first_id = await self._take_ids(first_id, following)
+        return first_id
+
+    async def _take_ids(self, first_id: int, page: list[Trade]) -> int:
+        """Keep trades from `first_id` on. Gives the id after them."""
+        await self._keep(page)
+        for trade in page:
+            if number_of(trade) > first_id:
+                self._lack(trade.event_ns)
+            first_id, self.at_ns = number_of(trade) + 1, trade.event_ns
+        return first_id
+
+    def _lack(self, until_ns: int) -> None:
+        """What lies between the newest trade looked at and that time is absent."""
+        if self.absent and self.absent[-1][1] >= self.at_ns:
+            self.absent[-1] = (self.absent[-1][0], max(until_ns, self.absent[-1][1]))
+        else:
+            self.absent.append((self.at_ns, until_ns))
 
     async def fetch_span(self, progress: Callable[[int, int | None, int], None]) -> None:
         """By time, where ids show nothing. What the store holds is asked for again: it does not tell what lies in between."""
@@ -92,7 +125,9 @@ class TradeRun:
             if len(page) < rows:
                 break
             rows = rows if fresh else rows * 2  # more than a page of one instant
-            at_ns = self._at_ns = page[-1].event_ns
+            at_ns = self.at_ns = page[-1].event_ns
+            if self.is_cut:
+                break
             seen = frozenset(trade.trade_id for trade in page if trade.event_ns == at_ns)
             progress(self._done_ms(), self.total_ms, self.rows)
         if not reaches and not await reaches_back(self._fetch, self._start_ns, PAGE_ROWS):
@@ -104,11 +139,11 @@ class TradeRun:
             page = await self._fetch_ids(first_id, None)
             inside = [trade for trade in page if trade.event_ns < self._end_ns]
             if page and number_of(page[0]) > first_id:
-                self.absent.append((self._at_ns, min(page[0].event_ns, self._end_ns)))
+                self._lack(min(page[0].event_ns, self._end_ns))
             await self._keep(inside)
-            if len(inside) < len(page) or not page:
+            if len(inside) < len(page) or not page or self.is_cut:
                 return
-            first_id, self._at_ns = number_of(page[-1]) + 1, page[-1].event_ns
+            first_id, self.at_ns = number_of(page[-1]) + 1, page[-1].event_ns
             progress(self._done_ms(), self.total_ms, self.rows)
 
     async def _fetch(
@@ -121,9 +156,9 @@ class TradeRun:
         )
         return rows
 
-    async def _fetch_ids(self, first_id: int, last_id: int | None) -> list[Trade]:
+    async def _fetch_ids(self, first_id: int, last_id: int | None, most: int = PAGE_ROWS) -> list[Trade]:
         """A page, by id, from `first_id` on."""
-        rows = await self._fetch(from_id=first_id, to_id=last_id, limit=PAGE_ROWS)
+        rows = await self._fetch(from_id=first_id, to_id=last_id, limit=most)
         return sorted((t for t in rows if number_of(t) >= first_id and (last_id is None or number_of(t) <= last_id)), key=number_of)
 
     async def _keep(self, trades: list[Trade]) -> None:
@@ -132,7 +167,7 @@ class TradeRun:
             self.rows += len(trades)
 
     def _done_ms(self) -> int:
-        return min(self.total_ms, max(0, self._at_ns - self._start_ns) // NS_PER_MS)
+        return min(self.total_ms, max(0, self.at_ns - self._start_ns) // NS_PER_MS)
 
 
 def number_of(trade: Trade) -> int:
