@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from zvt_crypto.domain.errors import Malformed
 from zvt_crypto.domain.market import BestQuote, BookDelta, Kline, MarkPrice, Ticker, Trade
-from zvt_crypto.domain.plausible import AHEAD_MOST_NS, OVERTAKES_MOST_NS, is_newer, is_plausible, too_early
+from zvt_crypto.domain.plausible import AHEAD_MOST_NS, OVERTAKES_MOST_NS, check_answer, is_newer, is_plausible, too_early
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval, parse_time
 
 NOW = parse_time("2024-08-08T12:00:00Z")
@@ -58,4 +59,11 @@ def test_what_reaches_us_much_later_is_newer_whatever_its_time_says():
     soon = msgspec.structs.replace(TRADE, event_ns=NOW + NS_PER_S, recv_ns=NOW + OVERTAKES_MOST_NS)
     assert not is_newer(soon, wrong)
     assert is_newer(msgspec.structs.replace(soon, recv_ns=soon.recv_ns + 1), wrong)
-    assert not is_newer(soon, msgspec.structs.replace(wrong, recv_ns=0)), "of a fetched value nobody knows when it came"
+    assert is_newer(soon, msgspec.structs.replace(wrong, recv_ns=0)), "of a fetched value nobody knows when it came"
+    assert not is_newer(msgspec.structs.replace(soon, recv_ns=0), wrong)
+
+
+def test_an_answer_with_a_time_that_has_not_come_is_refused():
+    check_answer("okx", [TRADE], NOW)
+    with pytest.raises(Malformed, match="okx trade of x at .* 601 s ahead"):
+        check_answer("okx", [TRADE], NOW - 601 * NS_PER_S)

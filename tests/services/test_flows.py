@@ -212,6 +212,19 @@ def test_a_first_trade_with_an_absurd_id_is_corrected_by_those_that_follow():
     virtual.run(go())
 
 
+def test_an_answer_of_a_time_that_has_not_come_is_used_for_nothing():
+    async def go():
+        desk = venue(0)
+        desk.trades += [trade(1, START + 10**19), trade(2)]
+        async with Flow(desk, contiguous()).running() as flow:
+            flow.live(0, 3)
+            await asyncio.sleep(60)
+            assert flow.ids() == [0, 3]
+            assert flow.gaps() == [(1, 2, None)]
+
+    virtual.run(go())
+
+
 def test_a_jump_that_the_venue_confirms_is_flagged_and_followed():
     async def go():
         desk = venue(0, 10**9, 10**9 + 1)

@@ -3,6 +3,8 @@ replayed; a moment ahead is none either, since clocks differ."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zvt_crypto.domain.errors import Malformed
 from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import Kline, Ticker, Trade
@@ -34,4 +36,11 @@ def is_newer(event: Trade | Ticker, held: Trade | Ticker) -> bool:
     cannot be believed."""
     if event.event_ns >= held.event_ns:
         return True
-    return held.recv_ns > 0 and event.recv_ns - held.recv_ns > OVERTAKES_MOST_NS
+    return event.recv_ns - held.recv_ns > OVERTAKES_MOST_NS  # of a fetched one (0) nobody knows when it came: the stream goes before
+
+
+def check_answer(exchange: str, trades: Sequence[Trade], now_ns: int) -> None:
+    """Trades that an exchange answered. Raises Malformed where one is of a time that has not come."""
+    for trade in trades:
+        if not is_plausible(trade, now_ns):
+            raise too_early(exchange, trade, now_ns)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import Trade
+from zvt_crypto.domain.plausible import check_answer
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.options import IngestOptions
@@ -114,12 +115,14 @@ class LooseTradeFlow:
         self, *, since: int | None = None, until: int | None = None, from_id: int | None = None, to_id: int | None = None, limit: int
     ) -> list[Trade]:
         name, stream = self.trades.instrument, self.trades.stream
-        return await patiently(
+        rows = await patiently(
             lambda: self._connector.fetch_trades(name, since, until=until, stream=stream, from_id=from_id, to_id=to_id, limit=limit),
             self._clock,
             self._rng,
             self._options.patience_s,
         )
+        check_answer(self._connector.exchange, rows, self._clock.now_ns())
+        return rows
 
     def _tell(self, step: Step, reason: str) -> None:
         """Publish trades in order, a hole told of before the trade after it."""

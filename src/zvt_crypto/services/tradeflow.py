@@ -9,6 +9,7 @@ from collections.abc import Callable
 from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import Trade
+from zvt_crypto.domain.plausible import check_answer
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
 from zvt_crypto.services.backoff import Backoff
@@ -175,9 +176,10 @@ class TradeFlow:
     async def _fetch(self, wanted: tuple[int, int | None]) -> list[Trade]:
         first, last = wanted
         name, stream, page = self.continuity.instrument, self.continuity.stream, self._options.page_rows
-        if last is None:
-            return await self._connector.fetch_trades(name, stream=stream, from_id=first, limit=page)
-        return await self._connector.fetch_trades(name, stream=stream, from_id=first, to_id=min(last, first + page - 1), limit=page)
+        to_id = None if last is None else min(last, first + page - 1)
+        rows = await self._connector.fetch_trades(name, stream=stream, from_id=first, to_id=to_id, limit=page)
+        check_answer(self._connector.exchange, rows, self._clock.now_ns())
+        return rows
 
     def _give_up(self, wanted: tuple[int, int | None], reason: str) -> None:
         """Flag what cannot be had, and let live trades go on."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zvt_crypto.domain.market import Trade, TradeStream
+from zvt_crypto.domain.plausible import check_answer
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.ports import Clock, ExchangeConnector, Store
 from zvt_crypto.services.continuity import plausible_ids
@@ -154,6 +155,7 @@ class TradeRun:
                 self._name, since, until=until, stream=self._stream, from_id=from_id, to_id=to_id, limit=limit
             )
         )
+        check_answer(self._connector.exchange, rows, self._clock.now_ns())
         return rows
 
     async def _fetch_ids(self, first_id: int, last_id: int | None, most: int = PAGE_ROWS) -> list[Trade]:
