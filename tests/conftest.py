@@ -12,7 +12,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "tests"))
-pytest_plugins = ["stores_fixtures"]
+pytest_plugins = ["proof_figures", "stores_fixtures"]
 _OWN_TEMP = pytest.StashKey[str]()
 
 

@@ -95,6 +95,7 @@ class InbandStream:
         self._sending = asyncio.Lock()
         self._tries: dict[str, int] = {}
         self._renewals: dict[str, asyncio.Task[None]] = {}
+        self._awaited: set[str] = set()  # whose first snapshot is given time to come by itself
         self._pinging: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -113,7 +114,8 @@ class InbandStream:
             self._pinging = asyncio.create_task(self._ping(self._manners.ping))
         await self._send(self._manners.subscribe())
         for instrument in self._books:
-            self._renew(instrument, self._snapshot_timeout_s)
+            self._awaited.add(instrument)
+            self._begin_renewal(instrument, self._snapshot_timeout_s)
         try:
             async with asyncio.timeout(ACK_TIMEOUT_S):
                 while self._unacknowledged and self._ended is None:
@@ -230,12 +232,22 @@ class InbandStream:
         except Disconnected as error:
             self._end(error)
 
-    def _renew(self, instrument: str, pause_s: float = 0.0) -> None:
-        if instrument not in self._renewals and self._ended is None:
+    def _renew(self, instrument: str) -> None:
+        """Ask, unless it was asked already; news of a book whose first snapshot was waited for shows that none will come by itself."""
+        if instrument in self._awaited:
+            self._awaited.discard(instrument)
+            if (waiting := self._renewals.pop(instrument, None)) is not None:
+                waiting.cancel()
+        if instrument not in self._renewals:
+            self._begin_renewal(instrument, 0.0)
+
+    def _begin_renewal(self, instrument: str, pause_s: float) -> None:
+        if self._ended is None:
             self._renewals[instrument] = asyncio.create_task(self._renewal(instrument, pause_s))
 
     def _settled(self, instrument: str) -> None:
         self._tries.pop(instrument, None)
+        self._awaited.discard(instrument)
         if (task := self._renewals.pop(instrument, None)) is not None:
             task.cancel()
 
@@ -243,6 +255,7 @@ class InbandStream:
         """Ask for the snapshot until it has come: then it is cancelled. The connection's end ends it too."""
         book = self._books[instrument].book
         await self._clock.sleep(pause_s)
+        self._awaited.discard(instrument)
         while not book.is_valid and self._ended is None:
             tries = self._tries.get(instrument, 0)
             self._tries[instrument] = tries + 1
