@@ -1,0 +1,1 @@
+"""Coinbase as the emulator speaks it: Advanced Trade (pairs and perpetuals) and Exchange (pairs), public side."""

@@ -1,0 +1,78 @@
+"""Coinbase's names: the world's listings as products, and its candles' lengths.
+
+The world quotes in USDT; Coinbase's pairs are quoted in USD and its perpetuals in USDC, so USDT is renamed, prices as they are:
+BTCUSDT on spot is `BTC-USD`, the perpetual is `BTC-PERP-INTX`. Every USD pair has its USDC pair (`BTC-USDC`), which is the same
+book under another name. A recorded listing has its name already.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from zvt_crypto.emulator.model import Listing, World
+
+Kind = Literal["SPOT", "FUTURE"]
+# Advanced's name → the world's.
+GRANULARITY: dict[str, str] = {
+    "ONE_MINUTE": "1m",
+    "FIVE_MINUTE": "5m",
+    "FIFTEEN_MINUTE": "15m",
+    "THIRTY_MINUTE": "30m",
+    "ONE_HOUR": "1h",
+    "TWO_HOUR": "2h",
+    "FOUR_HOUR": "4h",
+    "SIX_HOUR": "6h",
+    "ONE_DAY": "1d",
+}
+# Exchange's, in seconds.
+SECONDS: dict[int, str] = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 21600: "6h", 86400: "1d"}
+CURRENCY_NAMES = {"BTC": "Bitcoin", "ETH": "Ether", "SOL": "Solana", "USD": "US Dollar", "USDC": "USDC"}
+
+
+class Product(NamedTuple):
+    """A product. `id` is its own name, `book_id` that of the product whose book it shares: frames say that one."""
+
+    listing: Listing
+    id: str
+    book_id: str
+    quote: str
+    kind: Kind
+
+    @property
+    def base(self) -> str:
+        """The base currency."""
+        return self.listing.base
+
+    @property
+    def alias_to(self) -> tuple[str, ...]:
+        """The products that share its book."""
+        return (f"{self.base}-USDC",) if self.kind == "SPOT" and self.quote == "USD" and self.listing.symbol != self.id else ()
+
+
+def product_of(listing: Listing) -> Product:
+    """The listing as Coinbase names it."""
+    name, kind = listing.symbol, _KINDS[listing.market]
+    if "-" in name:
+        return Product(listing, name, name, listing.quote, kind)
+    quote = {"SPOT": "USD", "FUTURE": "USDC"}[kind] if listing.quote == "USDT" else listing.quote
+    name = f"{listing.base}-{quote}" if kind == "SPOT" else f"{listing.base}-PERP-INTX"
+    return Product(listing, name, name, quote, kind)
+
+
+def products(world: World, kind: Kind = "SPOT") -> dict[str, Product]:
+    """All products of a kind by id, each with its aliases behind it."""
+    made: dict[str, Product] = {}
+    for listing in world.listings("spot" if kind == "SPOT" else "usdm").values():
+        one = product_of(listing)
+        made.setdefault(one.id, one)
+        for alias in one.alias_to:
+            made.setdefault(alias, one._replace(id=alias, quote="USDC"))
+    return made
+
+
+def find(world: World, product_id: str) -> Product | None:
+    """The product of an id."""
+    return products(world, "SPOT").get(product_id) or products(world, "FUTURE").get(product_id)
+
+
+_KINDS: dict[str, Kind] = {"spot": "SPOT", "usdm": "FUTURE"}

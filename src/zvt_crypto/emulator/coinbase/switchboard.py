@@ -1,0 +1,142 @@
+"""Who hears which channel of which product, and what: subscriptions of both WebSocket APIs over the world's streams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from zvt_crypto.emulator.coinbase import exchange_feeds, feeds
+from zvt_crypto.emulator.coinbase.feeds import ALL, Feed, Level2
+from zvt_crypto.emulator.coinbase.names import Product, find
+from zvt_crypto.emulator.coinbase.sessions import Api, Session
+from zvt_crypto.emulator.dialect import Lobby
+from zvt_crypto.emulator.model import BookImage, Emission, Recorded, World
+
+L2_DATA = "l2_data"  # what level2's messages are called
+_FEEDS: dict[Api, dict[str, Callable[[World, Product], Feed]]] = {"advanced": feeds.FEEDS, "exchange": exchange_feeds.FEEDS}
+# channel → the world's stream whose rhythm it has; in a recording, the stream that was recorded.
+_LIVE: dict[Api, dict[str, str]] = {
+    "advanced": {
+        "level2": "depth@50ms",
+        "market_trades": "ticker@250ms",
+        "ticker": "depth1@50ms",
+        "ticker_batch": "ticker@5000ms",
+        "candles": "kline_5m@1000ms",
+    },
+    "exchange": {"level2_batch": "depth@50ms", "matches": "trade", "ticker": "trade", "ticker_batch": "ticker@5000ms"},
+}
+RECORDED = {"level2": "depth", "market_trades": "trade", "ticker": "ticker", "ticker_batch": "ticker_batch", "candles": "kline_5m"}
+
+
+class Line(NamedTuple):
+    """One channel of one product."""
+
+    api: Api
+    channel: str
+    product: Product
+    stream: str
+
+    @property
+    def tag(self) -> str:
+        """Its name among listeners."""
+        return f"{self.api} {self.channel} {self.product.book_id}"
+
+
+class Switchboard:
+    """Lines that somebody listens to, and what they have shown. `now_ns` is the time of the newest poll."""
+
+    def __init__(self, world: World, lobby: Lobby) -> None:
+        self._world, self._lobby = world, lobby
+        self.now_ns = 0
+        self._lines: dict[str, Line] = {}
+        self._feeds: dict[str, Feed] = {}
+        self._readers: dict[str, dict[int, int]] = {}  # tag → session → number of its newest message
+
+    def line(self, api: Api, channel: str, product: Product) -> Line | None:
+        """The line of a channel and product; None where a recording has no such frames."""
+        is_replay = self._world.mode == "replay"
+        rhythm = (RECORDED if api == "advanced" else {}).get(channel) if is_replay else _LIVE[api].get(channel)
+        asked = "" if rhythm is None else f"{product.listing.symbol.lower()}@{rhythm}"
+        stream = self._world.canonical(product.listing.market, asked) if asked else None
+        return None if stream is None else Line(api, channel, product, stream)
+
+    def connect(self, session: Session, line: Line, now_ns: int) -> list[bytes]:
+        """A new reader of a line, and what it hears first; once more is the same as once."""
+        tag = line.tag
+        if session.id in self._readers.get(tag, ()):
+            return []
+        self._lines[tag] = line
+        self._readers.setdefault(tag, {})[session.id] = -1
+        self._lobby.listen(session, line.product.listing.market, line.stream, tag, now_ns)
+        if self._world.mode == "replay":
+            told = self._so_far(line, now_ns)
+        else:
+            if tag not in self._feeds:
+                self._feeds[tag] = _FEEDS[line.api][line.channel](self._world, line.product)
+            told = self._feeds[tag].first(now_ns)
+        faults = self._lobby.faults
+        return [frame for frame in self._framed(session, line, told, now_ns) if faults.idle or not faults.loses(frame)]
+
+    def _so_far(self, line: Line, now_ns: int) -> list[str]:
+        """What a replay tells who comes midway: the book. Before the first snapshot, that one will come by itself."""
+        image = self._world.book(line.product.listing, ALL) if line.channel == "level2" else None
+        return Level2(self._world, line.product).first(now_ns) if image is not None and image.last_id else []
+
+    def disconnect(self, session: Session, line: Line) -> None:
+        """A reader goes; a line without readers is forgotten."""
+        readers = self._readers.get(line.tag, {})
+        if readers.pop(session.id, None) is not None:
+            self._lobby.unlisten(session, line.product.listing.market, line.stream, line.tag)
+        if not readers:
+            self._readers.pop(line.tag, None)
+            self._feeds.pop(line.tag, None)
+
+    def leave(self, session: Session) -> None:
+        """The connection has ended."""
+        for tag in [tag for tag, readers in self._readers.items() if session.id in readers]:
+            self.disconnect(session, self._lines[tag])
+
+    def frames(self, emission: Emission) -> Callable[[Session, str], Iterable[bytes]]:
+        """What each reader of a line hears of an event: the same, each under the next number of its own connection."""
+        made: dict[str, list[str]] = {}
+
+        def told(session: Session, tag: str) -> Iterable[bytes]:
+            fact, line = emission.fact, self._lines[tag]
+            if isinstance(fact, Recorded):
+                return [session.renumbered(fact.raw, self.now_ns)]
+            if tag not in made:
+                made[tag] = self._feeds[tag].next(fact)
+            return self._framed(session, line, made[tag], time_of(fact))
+
+        return told
+
+    def _framed(self, session: Session, line: Line, texts: list[str], at_ns: int) -> list[bytes]:
+        if line.api == "exchange":
+            return [text.encode() for text in texts]
+        name = L2_DATA if line.channel == "level2" else line.channel
+        frames = [session.message(name, text, at_ns) for text in texts]
+        if frames:
+            self._readers[line.tag][session.id] = session.number
+        return frames
+
+    def book_of(self, product_id: str, channel: str = "level2") -> tuple[int, BookImage] | None:
+        """The world's book of a product, and the number of the newest message about it on the newest connection that reads it
+        (-1 on Exchange's feed, which numbers nothing); None where the world has moved on since, or nobody reads."""
+        product = find(self._world, product_id)
+        api: Api = "exchange" if channel == "level2_batch" else "advanced"
+        tag = "" if product is None else f"{api} {channel} {product.book_id}"
+        feed, readers = self._feeds.get(tag), self._readers.get(tag)
+        if product is None or feed is None or not readers:
+            return None
+        image = self._world.book(product.listing, ALL)
+        assert isinstance(feed, Level2 | exchange_feeds.Level2Batch), "a channel of books"
+        return (readers[max(readers)], image) if feed.shown.is_now(image) else None
+
+
+def time_of(fact: object) -> int:
+    """When an event happened."""
+    for name in ("event_ns", "close_ns", "time_ns"):
+        at_ns: int | None = getattr(fact, name, None)
+        if at_ns is not None:
+            return at_ns
+    raise AssertionError(f"an event without a time: {fact!r}")
