@@ -196,7 +196,7 @@ class InbandStream:
         self._observer.note("warning", "venue_malformed", stream=self.name, reason=str(error))
         whose = self._manners.doubted(payload)
         for book in self._books.values() if whose is None else [self._books[one] for one in whose if one in self._books]:
-            self._ready += book.reset("a book update could not be read", recv_ns, recv_ns)
+            self._ready += book.reset(f"a book update could not be read: {error}", recv_ns, recv_ns)
             self._renew(book.instrument)
         if self._malformed >= MALFORMED_MOST:
             self._end(Disconnected(f"{self.name}: {self._malformed} frames could not be read, the last: {error}"))
