@@ -13,6 +13,8 @@ from zvt_crypto.venues.binance.capabilities import CAPABILITIES as BINANCE
 from zvt_crypto.venues.bybit import BybitConnector
 from zvt_crypto.venues.bybit.capabilities import CAPABILITIES as BYBIT
 from zvt_crypto.venues.capability import Capabilities
+from zvt_crypto.venues.coinbase import CoinbaseConnector
+from zvt_crypto.venues.coinbase.capabilities import CAPABILITIES as COINBASE
 from zvt_crypto.venues.okx import OkxConnector
 from zvt_crypto.venues.okx.capabilities import CAPABILITIES as OKX
 
@@ -25,6 +27,8 @@ class VenueFactory(Protocol):
     ) -> ExchangeConnector: ...
 
 
-VENUES: Mapping[str, VenueFactory] = MappingProxyType({"binance": BinanceConnector, "bybit": BybitConnector, "okx": OkxConnector})
+VENUES: Mapping[str, VenueFactory] = MappingProxyType(
+    {"binance": BinanceConnector, "bybit": BybitConnector, "coinbase": CoinbaseConnector, "okx": OkxConnector}
+)
 # exchange id → what it can do; the docs, `zvt-crypto venues` and the conformance suite read it here.
-CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE, "bybit": BYBIT, "okx": OKX})
+CAPABILITIES: Mapping[str, Capabilities] = MappingProxyType({"binance": BINANCE, "bybit": BYBIT, "coinbase": COINBASE, "okx": OKX})

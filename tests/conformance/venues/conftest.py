@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.venues.desk_bybit import BybitDesk
+from conformance.venues.desk_coinbase import CoinbaseDesk
 from conformance.venues.desk_okx import OkxDesk
 from zvt_crypto.domain.errors import Throttled
 from zvt_crypto.domain.instrument import Instruments
@@ -82,6 +83,7 @@ class BinanceDesk:
 DESKS: dict[str, Callable[[int], Any]] = {
     "binance": BinanceDesk,
     "bybit": lambda seed: BybitDesk(seed, SYMBOLS, Notes()),
+    "coinbase": lambda seed: CoinbaseDesk(seed, SYMBOLS, Notes()),
     "okx": lambda seed: OkxDesk(seed, SYMBOLS, Notes()),
 }
 
