@@ -150,6 +150,11 @@ class VenueStream(Protocol):
         """The next batch, at least one event. Raises Disconnected when the connection ended, Refused where the venue refused it."""
         ...
 
+    def heard(self) -> set[str]:
+        """Instruments whose book updates came since the last call though no event was made of them, because the snapshot is missing or
+        they are repetitions: the connection is not silent about these."""
+        ...
+
     async def close(self) -> None:
         """End it; safe to call twice."""
         ...

@@ -65,5 +65,5 @@ def test_what_reaches_us_much_later_is_newer_whatever_its_time_says():
 
 def test_an_answer_with_a_time_that_has_not_come_is_refused():
     check_answer("okx", [TRADE], NOW)
-    with pytest.raises(Malformed, match="okx trade of x at .* 601 s ahead"):
+    with pytest.raises(Malformed, match=r"okx trade of x at .* 601 s ahead"):
         check_answer("okx", [TRADE], NOW - 601 * NS_PER_S)

@@ -52,6 +52,33 @@ def test_a_connection_that_stands_but_says_nothing_is_replaced_within_five_secon
     assert ids == live.true_ids(ids[0], ids[-1])
 
 
+@pytest.mark.parametrize("begins_s", [0, 60])
+def test_a_book_that_cannot_get_its_snapshot_says_so_and_costs_trades_and_klines_nothing(begins_s):
+    """Its updates still come: the connection is not mute."""
+
+    async def without_snapshots() -> Live:
+        live = Live(31, events_per_s=LIQUID)
+        live.faults.http(429, times=1_000 if begins_s == 0 else 0, path="/api/v3/depth", headers={"Retry-After": "1"})
+        async with live.running():
+            await live.sleep(begins_s)
+            if begins_s:
+                live.faults.http(429, times=1_000, path="/api/v3/depth", headers={"Retry-After": "1"})
+                live.faults.drop_frame(lambda frame: b"depthUpdate" in frame)
+            await live.sleep(60)
+            assert not live.live.book(BTC).is_valid
+            live.faults._answers.clear()
+            await live.sleep(60)
+            assert live.live.book(BTC).is_valid
+        return live
+
+    live = virtual.run(without_snapshots())
+    assert [state for _, state in states(live)] == ["connecting", "live", "stopped"]
+    assert any("snapshot cannot be had" in stale.reason and "429" in stale.reason for stale in live.of(BookStale))
+    ids = live.trade_ids()
+    assert ids == live.true_ids(ids[0], ids[-1])
+    assert live.of(Gap) == []
+
+
 def test_books_are_back_within_a_second_of_the_connection_and_five_of_the_loss():
     async def cuts(seed: int) -> list[tuple[float, float]]:
         live = Live(seed, events_per_s=LIQUID)

@@ -37,6 +37,9 @@ class Stream:
         events, self._waiting = self._waiting, []
         return events
 
+    def heard(self) -> set[str]:
+        return set()
+
     async def close(self) -> None:
         self.cut()
 

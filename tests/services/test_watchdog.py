@@ -123,3 +123,13 @@ def test_stable_work_begins_the_waits_anew_and_short_work_keeps_them_short():
     assert backoff.next_s() <= 4.0
     backoff.worked(10 * NS_PER_S)
     assert backoff.next_s() <= 1.0
+
+
+def test_frames_of_which_no_data_could_be_made_are_no_silence_and_teach_nothing():
+    dog = Watchdog([BTC, ETH], 0)
+    busy(dog, [BTC, ETH], 60_000, every_ms=200)
+    for at_ms in range(60_000, 160_000, 200):
+        dog.arrived([BTC], at_ms * NS_PER_MS)
+        dog.stirred([ETH], at_ms * NS_PER_MS)
+        assert dog.mute(at_ms * NS_PER_MS) is None
+    assert silence_until_alarm(dog, 160_000) <= 5.0

@@ -196,7 +196,9 @@ async def test_a_failed_snapshot_is_asked_for_again_with_growing_pauses(kit, des
     desk.transport.rest["/api/v3/depth"] = answers
     stream = await desk.binance.open_stream([Subscription(BTC, "depth")])
     desk.socket.push(depth(161, 163))
-    assert [type(e) for e in await gather(stream, 2)] == [BookSnapshot, BookDelta]
+    stale, *whole = await gather(stream, 3)
+    assert (type(stale), "its snapshot cannot be had: " in stale.reason) == (BookStale, True)  # said once
+    assert [type(e) for e in whole] == [BookSnapshot, BookDelta]
     assert desk.clock.slept == [0.0, 0.25, 0.5, 1.0]
     assert len(desk.observer.noted("book_snapshot_failed")) == 3
 
@@ -205,9 +207,10 @@ async def test_trades_flow_while_a_snapshot_cannot_be_had(kit, desk):
     desk.transport.rest["/api/v3/depth"] = lambda q: Unreachable("down")
     stream = await desk.binance.open_stream([Subscription(BTC, "depth"), Subscription(BTC, "trade")])
     desk.socket.push(depth(1, 2), trade(7))
-    assert [e.trade_id for e in await gather(stream, 1)] == ["7"]
-    desk.socket.push(trade(8))
-    assert [e.trade_id for e in await gather(stream, 1)] == ["8"]
+    trades = [e for e in await gather(stream, 2) if isinstance(e, Trade)]
+    desk.socket.push(depth(3, 4), trade(8))
+    assert [e.trade_id for e in [*trades, *await gather(stream, 1)]] == ["7", "8"]
+    assert (stream.heard(), stream.heard()) == ({BTC}, set())
     await stream.close()
 
 
@@ -367,7 +370,7 @@ async def test_closing_twice_is_safe_and_ends_a_waiting_fetch(kit, desk):
     stream = await desk.binance.open_stream([Subscription(BTC, "depth")])
     desk.socket.push(depth(1, 2))
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(stream.receive(), 0.01)
+        await gather(stream, 2, 0.01)  # only that the book is stale
     await stream.close()
     await stream.close()
     assert desk.socket.closed

@@ -171,6 +171,7 @@ class Route:
         while True:
             await asyncio.wait({session.pump}, timeout=self._options.check_s)
             now_ns = self._clock.now_ns()
+            self._watchdog.stirred([(instrument, "depth", None) for instrument in session.stream.heard()], now_ns)
             reason = session.end() or self._watchdog.mute(now_ns)
             if reason is not None or now_ns >= rotate_ns:
                 return reason

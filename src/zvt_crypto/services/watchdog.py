@@ -57,6 +57,11 @@ class Habit:
             self._counts = [count // 2 for count in self._counts]
             self._total = sum(self._counts)
 
+    def stirred(self, now_ns: int) -> None:
+        """It is not silent. How often is not told, so nothing is learnt."""
+        self.last_ns = now_ns
+        self.patience = 1.0
+
     def usual_ns(self) -> int:
         """Five times the 99.9th percentile."""
         rest = self._total * QUANTILE
@@ -94,6 +99,13 @@ class Watchdog:
             habit = self._habits.get(key)
             if habit is not None:
                 habit.arrived(now_ns)
+
+    def stirred(self, keys: Iterable[Hashable], now_ns: int) -> None:
+        """Frames of these streams came, though no data could be made of them."""
+        for key in keys:
+            self._whole.stirred(now_ns)
+            if (habit := self._habits.get(key)) is not None:
+                habit.stirred(now_ns)
 
     def mute(self, now_ns: int) -> str | None:
         """Why the connection should be replaced, or None. Each alarm makes the next one of the same stream more patient."""

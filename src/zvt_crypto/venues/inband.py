@@ -96,6 +96,7 @@ class InbandStream:
         self._tries: dict[str, int] = {}
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._awaited: set[str] = set()  # whose first snapshot is given time to come by itself
+        self._heard: set[str] = set()
         self._pinging: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -107,6 +108,11 @@ class InbandStream:
             await self._collect()
         batch, self._ready = self._ready, []
         return batch
+
+    def heard(self) -> set[str]:
+        """As ports.VenueStream says."""
+        heard, self._heard = self._heard, set()
+        return heard
 
     async def subscribe(self) -> None:
         """Subscribe, within the venue's message rate, and wait for its word. Raises Refused, Disconnected or Unreachable."""
@@ -150,22 +156,28 @@ class InbandStream:
             except Malformed as error:
                 self._doubt(payload, recv_ns, error)
                 continue
+            refused: Malformed | None = None
             for parsed in found:
                 if isinstance(parsed, CONTROLS):
                     self._on_control(parsed)
                 elif not is_plausible(parsed, recv_ns):
-                    self._doubt(payload, recv_ns, too_early(self._manners.exchange, parsed, recv_ns))
+                    refused = too_early(self._manners.exchange, parsed, recv_ns)
                 elif isinstance(parsed, (BookDelta, BookSnapshot)):
                     self._on_book(parsed)
                 else:
                     self._ready.append(parsed)
+            if refused is not None:
+                self._doubt(payload, recv_ns, refused)
 
     def _on_book(self, news: BookDelta | BookSnapshot) -> None:
         book = self._books.get(news.instrument)
         if book is None:
             return
         made = book.on_stream_snapshot(news) if isinstance(news, BookSnapshot) else book.on_delta(news)
-        self._ready += made
+        if made:
+            self._ready += made
+        else:
+            self._heard.add(news.instrument)
         if book.book.is_valid:
             if not made:
                 self._observer.count("book_updates_repeated", exchange=self._manners.exchange)

@@ -9,7 +9,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
 from zvt_crypto.domain.events import BookEvent, MarketEvent
-from zvt_crypto.domain.market import BookDelta, BookSnapshot
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
 from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
@@ -56,6 +56,8 @@ class BinanceStream:
         self._queue: list[str] = []  # instruments whose book wants a snapshot, first come first served
         self._fetches: dict[str, asyncio.Task[BookSnapshot]] = {}
         self._tries: dict[str, int] = {}
+        self._heard: set[str] = set()
+        self._told: set[str] = set()  # instruments of which was said that their snapshot cannot be had
 
     async def receive(self) -> list[MarketEvent]:
         """The next batch. Raises Disconnected or Refused once all events before the end have been given out."""
@@ -65,6 +67,11 @@ class BinanceStream:
             await self._collect()
         batch, self._ready = self._ready, []
         return batch
+
+    def heard(self) -> set[str]:
+        """As ports.VenueStream says."""
+        heard, self._heard = self._heard, set()
+        return heard
 
     async def subscribe(self, streams: Sequence[str], messages_per_s: int) -> None:
         """Subscribe by message, within the venue's message rate, and wait for its word. Raises Refused or Unreachable."""
@@ -130,7 +137,11 @@ class BinanceStream:
         book = self._books.get(delta.instrument)
         if book is None:
             return
-        self._ready += book.on_delta(delta)
+        made = book.on_delta(delta)
+        if made:
+            self._ready += made
+        else:
+            self._heard.add(delta.instrument)
         self._want(book)
 
     def _on_control(self, parsed: Control) -> None:
@@ -202,10 +213,19 @@ class BinanceStream:
                 return
             except VenueError as error:
                 self._observer.note("warning", "book_snapshot_failed", stream=self.name, instrument=instrument, reason=str(error))
-                made = []
+                made = self._told_stale(instrument, f"its snapshot cannot be had: {error}")
             self._ready += made
             if book.wants_snapshot:
                 self._queue.append(instrument)
             elif book.book.is_valid:
                 self._tries.pop(instrument, None)
+                self._told.discard(instrument)
         self._fetch_more()
+
+    def _told_stale(self, instrument: str, reason: str) -> list[BookEvent]:
+        """Once, until it is valid: those who wait for the book shall know why it does not come."""
+        if instrument in self._told or self._books[instrument].book.is_valid:
+            return []
+        self._told.add(instrument)
+        at_ns = self._clock.now_ns()
+        return [BookStale(instrument, reason, at_ns, at_ns)]

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from zvt_crypto.domain.errors import Disconnected, Malformed, Unreachable, VenueError
 from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import BookStale
+from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.ports import Clock, Observer, Subscription
 
 MOST_WAITING = 50_000
@@ -36,6 +37,10 @@ class CcxtStream:
         batch, self._ready = self._ready, []
         return batch
 
+    def heard(self) -> set[str]:
+        """As ports.VenueStream says: ccxt waits for snapshots itself, and says nothing until then."""
+        return set()
+
     async def close(self) -> None:
         """End it."""
         self._ended = self._ended or Disconnected(f"{self.name}: closed by us")
@@ -47,7 +52,7 @@ class CcxtStream:
     async def _watch(self, subscription: Subscription, watch: Watch) -> None:
         while self._ended is None:
             try:
-                made = await watch()
+                made = self._checked(await watch())
             except Malformed as error:
                 self._observer.count("venue_malformed", exchange=self.name.partition(" ")[0])
                 self._end(subscription, Disconnected(str(error)))
@@ -60,6 +65,14 @@ class CcxtStream:
                 if len(self._ready) > MOST_WAITING:
                     self._end(subscription, Disconnected(f"{self.name}: {len(self._ready)} events wait and nobody takes them"))
                 self._bell.set()
+
+    def _checked(self, made: list[MarketEvent]) -> list[MarketEvent]:
+        """The events, unless one is of a time that has not come. Raises Malformed."""
+        now_ns = self._clock.now_ns()
+        for event in made:
+            if not is_plausible(event, now_ns):
+                raise too_early(self.name.partition(" ")[0], event, now_ns)
+        return made
 
     def _end(self, subscription: Subscription, error: VenueError) -> None:
         if self._ended is not None:
