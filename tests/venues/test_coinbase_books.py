@@ -273,13 +273,13 @@ def test_a_side_that_we_do_not_know_ends_the_connection(kit):
     assert "BTC-USD has a level on the side 'ask'" in why
 
 
-def test_one_message_a_channel_is_sent_heartbeats_first():
+def test_one_message_a_channel_is_sent_books_first():
     sent = manners([Subscription(BTC, "quote"), Subscription(ETH, "ticker"), Subscription(BTC, "ticker"), Subscription(BTC, "depth")])
     messages = sent.subscribe()
     assert [json.loads(m.payload) for m in messages] == [
-        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "heartbeats"},
-        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "ticker"},
         {"type": "subscribe", "product_ids": ["BTC-USD"], "channel": "level2"},
+        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "ticker"},
+        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "heartbeats"},
     ]
     assert [m.awaits for m in messages] == [(), ("ticker",), ()]
 
@@ -304,7 +304,7 @@ def test_a_connection_is_open_once_its_channels_are_acknowledged(kit):
         return venue.sent, events
 
     sent, events = asyncio.run(run())
-    assert [m["channel"] for m in sent] == ["heartbeats", "market_trades", "ticker"]
+    assert [m["channel"] for m in sent] == ["market_trades", "ticker", "heartbeats"]
     assert [(type(e), e.side) for e in events] == [(Trade, "buy")]
 
 

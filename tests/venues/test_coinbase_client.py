@@ -241,9 +241,9 @@ async def test_a_usdc_pair_is_subscribed_as_the_pair_whose_book_it_shares(kit):
     venue = await venue_of(kit)
     stream = await venue.connector.open_stream([Subscription(USDC, "trade"), Subscription(ETH, "ticker")])
     assert [message for _, message in venue.sent] == [
-        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "heartbeats"},
         {"type": "subscribe", "product_ids": ["BTC-USD"], "channel": "market_trades"},
         {"type": "subscribe", "product_ids": ["ETH-USD"], "channel": "ticker"},
+        {"type": "subscribe", "product_ids": ["BTC-USD", "ETH-USD"], "channel": "heartbeats"},
     ]
     row = {"product_id": "BTC-USD", "trade_id": "5", "price": "1", "size": "1", "time": "2024-08-08T23:54:14Z", "side": "BUY"}
     for number, native in ((3, "BTC-USD"), (4, "BTC-USDC")):

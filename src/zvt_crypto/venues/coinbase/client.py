@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import count
 from typing import cast
 
-from zvt_crypto.domain.errors import BadInput, GeoBlocked, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, GeoBlocked, Unsupported
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.instrument import CryptoPair, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -24,6 +24,7 @@ from zvt_crypto.domain.market import (
 from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, RateBudget, Subscription, Transport, VenueStream
+from zvt_crypto.venues.arguments import check_depth, check_ids, check_stream
 from zvt_crypto.venues.coinbase import answers, request, spec
 from zvt_crypto.venues.coinbase.book import CONTINUITY
 from zvt_crypto.venues.coinbase.candles import Candles
@@ -126,11 +127,10 @@ class CoinbaseConnector:
         Pairs go back to their first trade. Contracts are read by time alone, as far back as the venue answers.
         """
         instrument, span = self._resolve(symbol), span_of(since, until, limit)
+        check_stream(stream)
         if stream == "agg":
             raise Unsupported(f"{instrument.id} has no aggregated trades")
-        for name, value in (("from_id", from_id), ("to_id", to_id)):
-            if value is not None and not 0 <= value < 2**63:
-                raise OutOfRange(name, value, 0, 2**63 - 1)
+        check_ids(from_id, to_id)
         if isinstance(instrument, CryptoPair):
             pair = PairTrades(self._rest, self._drifted, instrument, await self._book_owner(instrument.native_symbol))
             return await pair.read(span, from_id, to_id)
@@ -161,8 +161,7 @@ class CoinbaseConnector:
     async def get_order_book(self, symbol: str, depth: int = 20) -> BookSnapshot:
         """The book now, `depth` levels a side. Its `last_id` is 0: the answer has no place in the stream."""
         instrument = self._resolve(symbol)
-        if not 1 <= depth <= spec.BOOK_MOST:
-            raise OutOfRange("depth", depth, 1, spec.BOOK_MOST)
+        check_depth(depth, spec.BOOK_MOST)
         body = await self._rest.read(request.book(instrument.native_symbol, depth), "live")
         now_ns = self._rest.guess_server_ns("advanced")
         return answers.parse_book(body, product_of(instrument), depth, now_ns, self._clock.now_ns())
