@@ -251,6 +251,8 @@ class Instruments:
 
     def resolve(self, symbol: str, exchange: str | None = None, kind: Kind | None = None) -> Instrument:
         """The instrument of a name. Raises UnknownExchange, UnknownSymbol (with near names) or AmbiguousSymbol."""
+        if not isinstance(symbol, str):
+            raise UnknownSymbol(symbol)
         found = self._by_id.get(symbol) or self._by_id.get(symbol.lower())
         if found is not None:
             if exchange is not None and found.exchange != check_exchange(exchange):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from zvt_crypto.domain.errors import BadInput
+from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import Instrument, Instruments, assign_ids
 
 
@@ -16,7 +16,10 @@ def relisted(listed: Sequence[Instrument], held: Instruments) -> tuple[list[Inst
 
 
 def ids_of(symbols: Sequence[str], resolve: Callable[[str], Instrument]) -> list[str]:
-    """Entity ids of names. Raises BadInput for a lone string, UnknownSymbol for what does not resolve."""
+    """Entity ids of names. Raises BadInput for a lone string, for none and for what is no sequence, UnknownSymbol for what does not
+    resolve."""
     if isinstance(symbols, str):
         raise BadInput(f"symbols is a sequence of names, not one: [{symbols!r}]")
+    if not isinstance(symbols, Iterable) or not (symbols := list(symbols)):
+        raise BadInput(f"symbols {shown(symbols)} name no instrument")
     return [resolve(symbol).id for symbol in symbols]

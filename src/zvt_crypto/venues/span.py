@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import msgspec
 
-from zvt_crypto.domain.errors import OutOfRange, Refused
+from zvt_crypto.domain.errors import Refused
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S, parse_time
+from zvt_crypto.venues.arguments import check_whole
 
 T = TypeVar("T")
 # Rows that one call may gather: more than all minutes since 2017 (4.7 million) nobody needs in one list.
@@ -49,8 +50,8 @@ class Span(msgspec.Struct, frozen=True):
 
 def span_of(since: object, until: object, limit: int | None) -> Span:
     """The span of a call's arguments. Raises OutOfRange, or BadInput for what is no time."""
-    if limit is not None and not 1 <= limit <= ROWS_MOST:
-        raise OutOfRange("limit", limit, 1, ROWS_MOST)
+    if limit is not None:
+        check_whole("limit", limit, 1, ROWS_MOST)
     start_ns = None if since is None else parse_time(since)
     return Span(start_ns, None if until is None else parse_time(until), limit)
 

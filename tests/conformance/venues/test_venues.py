@@ -9,6 +9,7 @@ import pytest
 
 from zvt_crypto import ports
 from zvt_crypto.domain.errors import (
+    BadInput,
     Banned,
     Disconnected,
     GeoBlocked,
@@ -447,6 +448,29 @@ def test_wrong_calls_are_named(at_venue):
         ):
             with pytest.raises(error):
                 await call
+        return desk.dialect.requests - asked
+
+    assert at_venue.run(scenario) == 0
+
+
+def test_arguments_of_a_wrong_kind_are_bad_input_that_names_them(at_venue):
+    async def scenario(desk):
+        asked, venue = desk.dialect.requests, desk.connector
+        for call, named in (
+            (lambda: venue.fetch_trades(desk.pair, stream="zzz"), "stream 'zzz'"),
+            (lambda: venue.fetch_trades(desk.pair, limit="x"), "limit 'x'"),
+            (lambda: venue.fetch_kdata(desk.pair, "1m", limit=1.5), "limit '1.5'"),
+            (lambda: venue.get_order_book(desk.pair, "x"), "depth 'x'"),
+            (lambda: venue.get_order_book(desk.pair, None), "depth 'None'"),
+            (lambda: venue.get_order_book(desk.pair, True), "depth 'True'"),
+            (lambda: venue.fetch_ticker(5), "symbol '5'"),
+        ):
+            with pytest.raises(BadInput, match=named):
+                await call()
+        for subscribe in (venue.subscribe_trades, venue.subscribe_kdata, venue.subscribe_order_book):
+            for symbols, named in (([], "symbols '\\[\\]'"), (None, "symbols 'None'"), (desk.pair, desk.pair), ([5], "symbol '5'")):
+                with pytest.raises(BadInput, match=named):
+                    subscribe(symbols)
         return desk.dialect.requests - asked
 
     assert at_venue.run(scenario) == 0

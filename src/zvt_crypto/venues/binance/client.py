@@ -7,7 +7,7 @@ from itertools import count
 from typing import cast
 from urllib.parse import quote
 
-from zvt_crypto.domain.errors import BadInput, GeoBlocked, Malformed, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, GeoBlocked, Malformed, Unsupported
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.instrument import CryptoFuture, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -25,6 +25,7 @@ from zvt_crypto.domain.market import (
 from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Socket, Subscription, Transport, VenueStream
+from zvt_crypto.venues.arguments import check_ids, check_stream
 from zvt_crypto.venues.binance import parse, request, spec
 from zvt_crypto.venues.binance.book import CONTINUITY
 from zvt_crypto.venues.binance.history import History
@@ -129,10 +130,9 @@ class BinanceConnector:
         USD-M serves single trades (`stream="trade"`) by id to holders of a key only; its aggregates are public.
         """
         instrument, span = self._resolve(symbol), span_of(since, until, limit)
+        check_stream(stream)
+        check_ids(from_id, to_id)
         chosen = stream or self.trade_stream(instrument.id)
-        for name, value in (("from_id", from_id), ("to_id", to_id)):
-            if value is not None and not 0 <= value < 2**63:
-                raise OutOfRange(name, value, 0, 2**63 - 1)
         return await self._history.trades(instrument, chosen, span, from_id, to_id)
 
     async def fetch_funding(self, symbol: str, since: object = None, until: object = None) -> list[Funding]:

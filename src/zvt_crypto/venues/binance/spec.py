@@ -6,9 +6,10 @@ from typing import Literal
 
 import msgspec
 
-from zvt_crypto.domain.errors import BadConfig, OutOfRange
+from zvt_crypto.domain.errors import BadConfig
 from zvt_crypto.domain.market import TradeStream
 from zvt_crypto.domain.time import Interval
+from zvt_crypto.venues.arguments import check_depth
 
 EXCHANGE = "binance"
 Market = Literal["spot", "usdm"]
@@ -97,8 +98,7 @@ USDM_KLINE_WEIGHTS: tuple[tuple[int, int], ...] = ((99, 1), (499, 2), (1000, 5),
 def depth_limit(market: Market, depth: int) -> int:
     """The smallest limit of a depth request that holds `depth` levels a side. Raises OutOfRange."""
     most = DEPTH_WEIGHTS[market][-1][0]
-    if not 1 <= depth <= most:
-        raise OutOfRange("depth", depth, 1, most)
+    check_depth(depth, most)
     if market == "spot":
         return depth
     return next(limit for limit, _ in DEPTH_WEIGHTS[market] if limit >= depth)

@@ -24,6 +24,7 @@ from zvt_crypto.domain.market import (
 from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, RateBudget, Socket, Subscription, Transport, VenueStream
+from zvt_crypto.venues.arguments import check_stream
 from zvt_crypto.venues.bybit import answers, request, spec
 from zvt_crypto.venues.bybit.book import CONTINUITY
 from zvt_crypto.venues.bybit.history import History
@@ -119,6 +120,7 @@ class BybitConnector:
     ) -> list[Trade]:
         """Trades oldest first, of the newest that the venue still gives: 60 on spot, 1000 of a contract. Nothing older can be asked for."""
         instrument, span = self._resolve(symbol), span_of(since, until, limit)
+        check_stream(stream)
         if from_id is not None or to_id is not None:
             raise Unsupported(f"{instrument.id}: bybit's trade ids have no order, trades cannot be asked for by id")
         self._single_trades(instrument, stream or "trade")

@@ -6,8 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from zvt_crypto.domain.errors import BadConfig, OutOfRange
+from zvt_crypto.domain.errors import BadConfig
 from zvt_crypto.domain.time import Interval
+from zvt_crypto.venues.arguments import check_depth
 
 EXCHANGE = "bybit"
 # Bybit's word for its markets: each has a socket of its own, and topics of the same names on it.
@@ -81,9 +82,7 @@ INTERVAL_NAMES: dict[Interval, str] = {
 
 def book_limit(depth: int) -> int:
     """The levels to ask for. Raises OutOfRange."""
-    if not 1 <= depth <= BOOK_MOST:
-        raise OutOfRange("depth", depth, 1, BOOK_MOST)
-    return depth
+    return check_depth(depth, BOOK_MOST)
 
 
 # ── Limits ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import count
 from typing import Any, cast
 
-from zvt_crypto.domain.errors import BadInput, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, Unsupported
 from zvt_crypto.domain.events import BookEvent, MarketEvent
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, Instrument, Instruments, ccxt_symbol
 from zvt_crypto.domain.market import (
@@ -23,6 +23,7 @@ from zvt_crypto.domain.market import (
 )
 from zvt_crypto.domain.time import NS_PER_MS, Interval, next_ns, parse_interval
 from zvt_crypto.ports import Clock, Observer, Subscription, VenueStream
+from zvt_crypto.venues.arguments import check_depth, check_stream
 from zvt_crypto.venues.ccxt import rows
 from zvt_crypto.venues.ccxt.library import asked, make_client
 from zvt_crypto.venues.ccxt.stream import CcxtStream, Watch
@@ -116,8 +117,9 @@ class CcxtConnector:
         instrument, span = self._resolve(symbol), span_of(since, until, limit)
         if from_id is not None or to_id is not None:
             raise Unsupported(f"{self.exchange} through ccxt gives no trades by id")
-        if stream not in (None, "trade"):
-            raise BadInput(f"stream {stream!r}: {self.exchange} through ccxt has 'trade' only")
+        check_stream(stream)
+        if stream == "agg":
+            raise Unsupported(f"{self.exchange} through ccxt has no aggregated trades")
         self._need("fetchTrades", "give trades")
         return await self._trades(instrument, span)
 
@@ -184,8 +186,7 @@ class CcxtConnector:
     async def get_order_book(self, symbol: str, depth: int = 20) -> BookSnapshot:
         """The book now."""
         instrument = self._resolve(symbol)
-        if not 1 <= depth <= DEPTH_MOST:
-            raise OutOfRange("depth", depth, 1, DEPTH_MOST)
+        check_depth(depth, DEPTH_MOST)
         raw = await self._ask("book", self._client.fetch_order_book(ccxt_symbol(instrument)))
         book = rows.book(instrument.id, raw, _unit(instrument), next(self._books), self._clock.now_ns())
         return BookSnapshot(book.instrument, book.last_id, book.bids[:depth], book.asks[:depth], book.event_ns, book.recv_ns)

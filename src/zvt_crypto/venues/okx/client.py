@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import count
 from typing import cast
 
-from zvt_crypto.domain.errors import BadInput, Malformed, OutOfRange, Unsupported
+from zvt_crypto.domain.errors import BadInput, Malformed, Unsupported
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, Instrument, Instruments
 from zvt_crypto.domain.market import (
@@ -24,6 +24,7 @@ from zvt_crypto.domain.market import (
 from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Subscription, Transport, VenueStream
+from zvt_crypto.venues.arguments import check_depth, check_ids, check_stream
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.okx import parse_rest, request, spec
@@ -104,10 +105,9 @@ class OkxConnector:
     ) -> list[Trade]:
         """Single trades oldest first, of the last three months. Without a beginning: the newest `limit` (500)."""
         instrument, span = self._resolve(symbol), span_of(since, until, limit)
+        check_stream(stream)
         self._single(instrument.id, stream)
-        for name, value in (("from_id", from_id), ("to_id", to_id)):
-            if value is not None and not 0 <= value < 2**63 - 1:
-                raise OutOfRange(name, value, 0, 2**63 - 2)
+        check_ids(from_id, to_id, 2**63 - 2)
         return await self._history.trades(instrument, span, from_id, to_id)
 
     async def fetch_funding(self, symbol: str, since: object = None, until: object = None) -> list[Funding]:
@@ -138,8 +138,7 @@ class OkxConnector:
     async def get_order_book(self, symbol: str, depth: int = 20) -> BookSnapshot:
         """The book now, `depth` levels a side. Raises OutOfRange beyond what the venue gives."""
         instrument = self._resolve(symbol)
-        if not 1 <= depth <= spec.FULL_BOOK_MOST:
-            raise OutOfRange("depth", depth, 1, spec.FULL_BOOK_MOST)
+        check_depth(depth, spec.FULL_BOOK_MOST)
         body = await self._rest.read(request.book(instrument.native_symbol, depth), "live")
         return parse_rest.parse_book(body, traded(instrument), self._clock.now_ns())
 
