@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zvt_crypto.cli.settings import database_url, flat, load_settings, read_secret, redacted_url
+from zvt_crypto.cli.settings import database_url, flat, load_settings, read_secret
 from zvt_crypto.domain.errors import BadConfig
+from zvt_crypto.telemetry.redact import redact_url
 
 
 @pytest.fixture
@@ -64,6 +65,8 @@ def test_a_wrong_variable_is_refused_by_name_and_value(name: str, value: str, na
         ("api = 3\n", "setting api"),
         ("[api\n", "is not TOML"),
         ('[database]\nurl = "postgresql://me:hunter2@db/x"\n', "database.url holds a password"),
+        ('[database]\nurl = "postgresql://db/x?sslpassword=hunter2"\n', "database.url holds a password"),
+        ('[limits]\nredis = "redis://:hunter2@cache/0"\n', "limits.redis holds a password"),
     ],
 )
 def test_a_wrong_file_is_refused_by_key(config, text: str, named: str) -> None:
@@ -130,5 +133,35 @@ def test_what_is_shown_hides_passwords_unless_asked() -> None:
     assert "hunter" not in str(flat(settings))
     assert flat(settings)["database.url"] == "postgresql://me:***@db/x"
     assert flat(settings, redact=False)["database.url"] == "postgresql://me:hunter2@db/x"
-    assert redacted_url("postgresql://db/x") == "postgresql://db/x"
-    assert redacted_url("postgresql:///x?host=h&password=hunter2&port=1") == "postgresql:///x?host=h&password=***&port=1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://db/x", "postgresql://db/x"),
+        ("postgresql://me@db/x?sslmode=require", "postgresql://me@db/x?sslmode=require"),
+        ("postgresql:///x?host=h&password=hunter2&port=1", "postgresql:///x?host=h&password=***&port=1"),
+        ("postgresql://db/x?sslkey=/k&sslpassword=hunter2", "postgresql://db/x?sslkey=/k&sslpassword=***"),
+        ("postgresql://db/x?PASSWORD=hunter2;port=1", "postgresql://db/x?PASSWORD=***;port=1"),
+        ("postgresql://db/x?pass%77ord=hunter2", "postgresql://db/x?pass%77ord=***"),
+        ("postgresql://me:hunter2@two@db/x", "postgresql://me:***@db/x"),
+        ("redis://:hunter2@cache:6379/0", "redis://:***@cache:6379/0"),
+        ("https://hunter2@proxy/api?key=hunter2&api_key=hunter2&depth=5", "https://***@proxy/api?key=***&api_key=***&depth=5"),
+        ("wss://me:hunter2@proxy/ws#token=hunter2", "wss://***@proxy/ws#token=***"),
+        ("hunter's house", "hunter's house"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert redact_url(url) == shown
+
+
+def test_every_address_among_the_settings_is_shown_without_its_secrets() -> None:
+    secret = "https://me:hunter2@proxy/?password=hunter3&sslpassword=hunter4"
+    addresses = {"database.url": secret, "limits.redis": secret, "api.origins": [secret]}
+    for exchange in ("binance", "bybit", "okx", "coinbase"):
+        addresses |= {f"{exchange}.rest": secret, f"{exchange}.ws": secret}
+    settings = load_settings(environ={}, overrides=addresses)
+    assert "hunter" not in str(flat(settings))
+    assert flat(settings)["binance.rest"] == "https://***@proxy/?password=***&sslpassword=***"
+    assert flat(settings)["api.origins"] == ["https://***@proxy/?password=***&sslpassword=***"]
+    assert flat(settings, redact=False)["okx.ws"] == secret

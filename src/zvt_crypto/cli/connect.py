@@ -10,6 +10,7 @@ from zvt_crypto.cli.settings import Settings, Venue, is_reference, read_secret
 from zvt_crypto.domain.errors import BadConfig, Unsupported
 from zvt_crypto.domain.exchanges import THROUGH_CCXT, check_exchange
 from zvt_crypto.domain.instrument import Instruments
+from zvt_crypto.telemetry.redact import redact_url
 
 if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Observer
@@ -44,7 +45,7 @@ def place_of(exchange: str, chosen: Venue) -> tuple[str, str] | None:
         absent = f"{exchange}.{'rest' if rest is None else 'ws'}"
         raise BadConfig(f"{exchange}.rest and {exchange}.ws belong together: {absent} is missing")
     if not rest.startswith(("http://", "https://")) or not ws.startswith(("ws://", "wss://")):
-        raise BadConfig(f"{exchange}.rest {rest!r} must be http(s)://, and {exchange}.ws {ws!r} ws(s)://")
+        raise BadConfig(f"{exchange}.rest {redact_url(rest)!r} must be http(s)://, and {exchange}.ws {redact_url(ws)!r} ws(s)://")
     return rest, ws
 
 

@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreError, UnknownSymbol, VenueError, ZvtCryptoError
+from zvt_crypto.telemetry.redact import redact_text
 
 OK = 0
 FAILURE = 1  # something that is none of the others, a check that failed among them
@@ -53,5 +54,5 @@ def report(error: BaseException, *, debug: bool) -> int:
         said = f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     else:
         said = f"error: {type(error).__name__}: {error} (a fault of ours: --debug shows where)"
-    print(" ".join(said.split()), file=sys.stderr)
+    print(redact_text(" ".join(said.split())), file=sys.stderr)
     return exit_code(error)

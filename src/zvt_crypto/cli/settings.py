@@ -7,7 +7,6 @@ it. Secrets stand here by reference (`env:NAME`, `file:/path` with mode 0600) an
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 import types
 import typing
@@ -20,10 +19,15 @@ import msgspec
 import platformdirs
 
 from zvt_crypto.domain.errors import BadConfig, shown
+from zvt_crypto.telemetry.redact import redact_url
 
 PREFIX = "ZVT_CRYPTO__"
 CONFIG_VARIABLE = "ZVT_CRYPTO_CONFIG"
-_PASSWORD_PARAMETER = re.compile(r"([?&](?:password|sslpassword)=)[^&]*", re.IGNORECASE)
+# Addresses that may need a secret, and where it belongs instead of the settings file.
+_NO_SECRET_IN = (
+    ("database", "url", "put it elsewhere and set database.password to env:NAME or file:/path"),
+    ("limits", "redis", "put the whole address elsewhere and set limits.redis to env:NAME or file:/path"),
+)
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 
@@ -192,7 +196,7 @@ def database_url(settings: Settings, environ: Mapping[str, str] | None = None) -
         return None
     url = read_secret("database.url", database.url, environ) if is_reference(database.url) else database.url
     if not url.startswith(("postgresql://", "postgres://")):
-        raise BadConfig(f"database.url {shown(redacted_url(url))} is not a postgresql:// address")
+        raise BadConfig(f"database.url {shown(redact_url(url))} is not a postgresql:// address")
     if database.password is None:
         return url
     secret = read_secret("database.password", database.password, environ)
@@ -227,30 +231,24 @@ def read_secret(name: str, reference: str, environ: Mapping[str, str] | None = N
         raise BadConfig(f"{name}: cannot read {where}: {error.strerror}") from None
 
 
-def redacted_url(url: str) -> str:
-    """The address without its password, which may stand before the host or among the parameters."""
-    url = _PASSWORD_PARAMETER.sub(r"\1***", url)
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or ":" not in user:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
-
-
 def flat(settings: Settings, *, redact: bool = True) -> dict[str, object]:
-    """Dotted key → value, in order; passwords and literal secrets are shown as `***`."""
+    """Dotted key → value, in order; secrets of every address and literal passwords are shown as `***`."""
     rows: dict[str, object] = {}
+
+    def hidden(value: object) -> object:
+        return redact_url(value) if isinstance(value, str) and "://" in value and not is_reference(value) else value
 
     def walk(prefix: str, value: object) -> None:
         if isinstance(value, msgspec.Struct):
             for field in value.__struct_fields__:
                 walk(f"{prefix}.{field}" if prefix else field, getattr(value, field))
             return
-        if redact and isinstance(value, str) and prefix == "database.url":
-            value = value if is_reference(value) else redacted_url(value)
-        if redact and isinstance(value, str) and prefix == "database.password" and not is_reference(value):
+        if isinstance(value, tuple):
+            rows[prefix] = [hidden(part) if redact else part for part in value]
+            return
+        if redact and prefix == "database.password" and isinstance(value, str) and not is_reference(value):
             value = "***"
-        rows[prefix] = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+        rows[prefix] = str(value) if isinstance(value, Path) else hidden(value) if redact else value
 
     walk("", settings)
     return rows
@@ -276,12 +274,11 @@ def _from_file(path: Path | None) -> dict[str, Any]:
         raise BadConfig(f"settings file {path} is not TOML: {error}") from None
     except OSError as error:
         raise BadConfig(f"settings file {path} cannot be read: {error.strerror}") from None
-    database = values.get("database")
-    url = database.get("url") if isinstance(database, dict) else None
-    if isinstance(url, str) and redacted_url(url) != url:
-        raise BadConfig(
-            f"settings file {path}: database.url holds a password: put it elsewhere and set database.password to env:NAME or file:/path"
-        )
+    for section, key, instead in _NO_SECRET_IN:
+        table = values.get(section)
+        url = table.get(key) if isinstance(table, dict) else None
+        if isinstance(url, str) and not is_reference(url) and redact_url(url) != url:
+            raise BadConfig(f"settings file {path}: {section}.{key} holds a password: {instead}")
     return values
 
 
@@ -338,4 +335,6 @@ def _explained(message: str, values: Mapping[str, Any]) -> str:
     found: object = values
     for part in key.split("[")[0].split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
-    return f"setting {key}: {what[:1].lower() + what[1:]}" + (f", not {shown(found)}" if not key.startswith("database.") else "")
+    return f"setting {key}: {what[:1].lower() + what[1:]}" + (
+        "" if key.startswith(("database.", "limits.redis")) else f", not {shown(found)}"
+    )

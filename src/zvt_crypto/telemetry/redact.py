@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import unquote
 
 REDACTED = "[redacted]"
 MOST_TEXT = 4_000  # characters of one value; a line is read by people and shipped by agents with a line limit
@@ -11,11 +12,16 @@ MOST_ITEMS = 100
 MOST_DEPTH = 6
 
 _SECRET_NAME = re.compile(
-    r"secret|passw|passphrase|token|api[_-]?key|private|credential|authorization|cookie|signature|mnemonic|\bdsn\b", re.IGNORECASE
+    r"secret|passw|passphrase|\bpwd\b|token|api[_-]?key|private|credential|authorization|cookie|signature|mnemonic|\bdsn\b", re.IGNORECASE
 )
-_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#@]*@")
+_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
+_URL_HOST = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<place>[^/?#]*)")
+_URL_PARAMETER = re.compile(r"(?P<name>[?&;#][^=&;#]+=)(?P<value>[^&;#]*)")
+# Of an address alone, where a parameter of such a name can be nothing else.
+_SECRET_IN_URL = re.compile(r"^(?:key|auth|sig|sign|access|user|login|pass)$|[_-](?:key|auth|sig)$", re.IGNORECASE)
+_NAMING = ("postgresql", "postgres", "redis", "rediss")  # the user before the password is a name there, and no secret
 _SECRET_PARAMETER = re.compile(
-    r"(?P<name>\b(?:signature|api_?key|[a-z_]*token|[a-z_]*secret|passphrase|password|passwd|pwd)\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s&,;\"']+)",
+    r"(?P<name>\b(?:signature|[a-z_]*api_?key|[a-z_]*token|[a-z_]*secret|passphrase|[a-z_]*password|passwd|pwd)\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s&,;\"']+)",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"\b(?P<kind>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
@@ -32,6 +38,28 @@ def redact_text(text: str) -> str:
     cut = _URL_LOGIN.sub(rf"\g<scheme>{REDACTED}@", cut)
     cut = _BEARER.sub(rf"\g<kind> {REDACTED}", cut)
     return _SECRET_PARAMETER.sub(rf"\g<name>{REDACTED}", cut)
+
+
+def redact_url(url: str, instead: str = "***") -> str:
+    """An address without its secrets: the password (of anything but a database the user, too, which may be a token) and parameters that
+    are called like one."""
+
+    def hidden(found: re.Match[str]) -> str:
+        name = unquote(found["name"][1:-1])
+        is_secret = is_secret_name(name) or _SECRET_IN_URL.search(name) is not None
+        return found["name"] + instead if is_secret and found["value"] else found[0]
+
+    shown = _URL_PARAMETER.sub(hidden, url)
+    start = _URL_HOST.match(shown)
+    if start is None or "@" not in start["place"]:
+        return shown
+    login, _, host = start["place"].rpartition("@")
+    user, colon, _ = login.partition(":")
+    if start["scheme"].lower() not in _NAMING:
+        login = instead
+    elif colon:
+        login = f"{user}:{instead}"
+    return f"{start['scheme']}://{login}@{host}{shown[start.end() :]}"
 
 
 def redact(value: object, depth: int = 0) -> object:

@@ -10,8 +10,9 @@ from zvt_crypto.cli import exits
 from zvt_crypto.cli.database import server_url
 from zvt_crypto.cli.out import print_json, print_table
 from zvt_crypto.cli.run import run
-from zvt_crypto.cli.settings import Settings, redacted_url
+from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadConfig, BadInput, shown
+from zvt_crypto.telemetry.redact import redact_url
 
 CONNECT_S = 10.0
 
@@ -83,7 +84,7 @@ async def read_status(settings: Settings) -> dict[str, Any]:
             with mapped("read the state of the database"):
                 revision = await _read_revision(connection)
                 return {
-                    "url": redacted_url(url),
+                    "url": redact_url(url),
                     "server": await connection.fetchval("SHOW server_version"),
                     "revision": revision,
                     "newest": head_revision(),
@@ -114,7 +115,7 @@ async def _connect(url: str) -> Any:
 
     from zvt_crypto.stores.postgres.errors import mapped
 
-    with mapped(f"reach the database at {redacted_url(url)}"):
+    with mapped(f"reach the database at {redact_url(url)}"):
         return await asyncpg.connect(url, timeout=CONNECT_S)
 
 

@@ -16,8 +16,9 @@ import msgspec
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run
-from zvt_crypto.cli.settings import Settings, redacted_url
+from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import GeoBlocked, VenueError, ZvtCryptoError
+from zvt_crypto.telemetry.redact import redact_url
 
 State = Literal["ok", "warn", "fail"]
 GB = 1_000_000_000
@@ -76,7 +77,7 @@ def _disk(folder: Path) -> Finding:
 async def _database(settings: Settings) -> Finding:
     from zvt_crypto.cli.commands.database import read_status
 
-    where = redacted_url(settings.database.url) if settings.database.url else f"embedded, {settings.postgres_dir}"
+    where = redact_url(settings.database.url) if settings.database.url else f"embedded, {settings.postgres_dir}"
     began = time.monotonic()
     try:
         status = await read_status(settings)
