@@ -169,6 +169,11 @@ class ExchangeConnector(Protocol):
     exchange: str
     instruments: Instruments  # the table that symbols are read through; replaced as a whole
 
+    @property
+    def left_out(self) -> Mapping[str, str]:
+        """Markets that the last `fetch_instruments` could not list, each with the reason."""
+        ...
+
     async def fetch_server_time(self) -> int:
         """The venue's clock, ns."""
         ...

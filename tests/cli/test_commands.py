@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env
+from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env, emulated
 
 from zvt_crypto.domain.errors import StoreUnavailable
 from zvt_crypto.stores.postgres.errors import mapped
@@ -343,3 +343,21 @@ def test_coverage_shows_what_is_stored_and_what_is_missing(wired: Zvt) -> None:
 
 def _ago(text: str) -> timedelta:
     return timedelta(minutes=int(text[:-1]) * (60 if text.endswith("h") else 1))
+
+
+def test_a_market_that_is_not_served_here_is_left_out_and_said(wired: Zvt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Futures are blocked, spot is not: what could be read is stored, exit status 0, and what is missing is told."""
+    script = tmp_path / "blocked.toml"
+    script.write_text('[[fault]]\nat = "0s"\nkind = "http"\nstatus = 451\ntimes = 2\npath = "/fapi/v1/exchangeInfo"\n')
+    with emulated("market", "--seed", "5", "--faults", str(script)) as place:
+        monkeypatch.setenv("ZVT_CRYPTO__BINANCE__REST", place["rest_url"])
+        monkeypatch.setenv("ZVT_CRYPTO__BINANCE__WS", place["ws_url"])
+        said, whole = wired("pairs", "sync", "--json"), wired("pairs", "sync")
+        again = wired("pairs", "sync", "--json")
+    assert (said.code, whole.code, again.code) == (0, 0, 0)
+    assert list(said.json["left_out"]) == ["usdm"]
+    assert "451" in said.json["left_out"]["usdm"]
+    assert said.json["instruments"]["inserted"] > 0
+    assert "left out: usdm: " in whole.out
+    assert again.json["left_out"] == {}
+    assert again.json["instruments"]["inserted"] > 0  # the futures

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-    from zvt_crypto.ports import Written
+    from zvt_crypto.cli.fetch import Synced
 
 Symbols = str | Sequence[str]
 MOST_ROWS = 10_000_000  # of one query; about 3 GB as structs
@@ -133,12 +133,15 @@ def record_data(
     return run(go)
 
 
-def sync_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> tuple[Written, Written]:
-    """Read everything that the exchange lists into the database. Returns what was written: (assets, instruments)."""
+def sync_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> Synced:
+    """Read everything that the exchange lists into the database. Returns what was written: (assets, instruments, left_out).
+
+    left_out: market → reason, of those that the exchange does not serve in this region; GeoBlocked is raised where that is all of them.
+    """
     chosen = settings or load_settings()
     name = check_exchange(exchange or chosen.ingest.exchange)
 
-    async def go() -> tuple[Written, Written]:
+    async def go() -> Synced:
         from zvt_crypto.cli.fetch import sync_listings
 
         return await sync_listings(chosen, name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from zvt_crypto.cli.connect import Silent, open_connector
 from zvt_crypto.cli.database import open_database
@@ -50,11 +50,19 @@ async def fetch_history(
         return [await work[what](found.id, watch(found) if watch else _silent) for found in instruments]
 
 
-async def sync_listings(settings: Settings, exchange: str) -> tuple[Written, Written]:
-    """Everything that the exchange lists into the database: (assets, instruments)."""
+class Synced(NamedTuple):
+    """What was written, and which markets of the exchange are not in it: market → reason."""
+
+    assets: Written
+    instruments: Written
+    left_out: Mapping[str, str]
+
+
+async def sync_listings(settings: Settings, exchange: str) -> Synced:
+    """Everything that the exchange lists into the database. Markets that it does not serve here are left out, unless it is all."""
     async with open_database(settings) as store, open_connector(settings, exchange) as connector:
         connector.instruments = await store.instruments.load(connector.exchange)
-        return await _sync(store, connector)
+        return Synced(*await _sync(store, connector), connector.left_out)
 
 
 async def known_instruments(store: Store, connector: ExchangeConnector, symbols: str | Sequence[str]) -> list[Instrument]:

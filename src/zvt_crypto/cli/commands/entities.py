@@ -75,12 +75,14 @@ def run_sync(settings: Settings, *, as_json: bool) -> int:
     """Read the exchange's instruments into the database."""
     from zvt_crypto.cli.data import sync_instruments
 
-    assets, instruments = sync_instruments(settings=settings)
+    assets, instruments, left_out = sync_instruments(settings=settings)
     if as_json:
-        print_json({"assets": assets, "instruments": instruments})
+        print_json({"assets": assets, "instruments": instruments, "left_out": left_out})
     else:
         for noun, did in (("instruments", instruments), ("assets", assets)):
             print(f"{noun}: {did.inserted} new, {did.changed} changed, {did.known} known")
+        for market, reason in left_out.items():
+            print(f"left out: {market}: {reason}")
     return exits.OK
 
 

@@ -69,6 +69,7 @@ class BinanceConnector:
             "usdm_market": self.hosts.usdm_market_ws,
         }
         self._numbers = count(1)
+        self.left_out: dict[str, str] = {}
 
     # ── What is listed, and when it is ──
 
@@ -84,11 +85,12 @@ class BinanceConnector:
         """
         listed: list[Instrument] = []
         blocked: GeoBlocked | None = None
+        self.left_out = {}
         for market in self.options.markets:
             try:
                 body = await self._rest.read_page(request.exchange_info(market), "live")
             except GeoBlocked as error:
-                blocked = error
+                blocked, self.left_out[market] = error, str(error)
                 self._observer.note("warning", "geo_blocked", exchange=EXCHANGE, market=market, reason=str(error))
                 continue
             listing = parse_exchange_info(body, market)
@@ -97,6 +99,7 @@ class BinanceConnector:
                 self._budget.set_limit(*limit)
             listed += listing.instruments
             if not listing.instruments:
+                self.left_out[market] = "it lists nothing"
                 self._observer.note("warning", "lists_nothing", exchange=EXCHANGE, market=market)
         if not listed:
             raise blocked or Malformed(f"{EXCHANGE} {' and '.join(self.options.markets)} exchangeInfo lists no symbol")

@@ -64,6 +64,7 @@ class BybitConnector:
         self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._history = History(self._rest, self._drifted)
         self._numbers = count(1)
+        self.left_out: dict[str, str] = {}  # a market that cannot be listed fails all
 
     # ── What is listed, and when it is ──
 

@@ -59,6 +59,7 @@ class CcxtConnector:
         self._clock, self._observer = clock, observer
         self._client = make_client(exchange, config)
         self._books = count(1)
+        self.left_out: dict[str, str] = {}  # ccxt lists all or nothing
         self._offset_ns: int | None = None
 
     async def fetch_server_time(self) -> int:

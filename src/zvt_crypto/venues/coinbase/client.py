@@ -71,6 +71,7 @@ class CoinbaseConnector:
         self._longer = Longer(self._candles)
         self._aliases: dict[str, str] = {}  # product → the one whose book it shares; itself where it has its own
         self._numbers = count(1)
+        self.left_out: dict[str, str] = {}
 
     # ── What is listed, and when it is ──
 
@@ -85,6 +86,7 @@ class CoinbaseConnector:
         """
         listed: list[Instrument] = []
         blocked: GeoBlocked | None = None
+        self.left_out = {}
         for market in self.options.markets:
             try:
                 for listing in await self._listings(market):
@@ -92,7 +94,7 @@ class CoinbaseConnector:
                     self._aliases |= {one.native_symbol: one.native_symbol for one in listing.instruments} | listing.aliases
                     listed += listing.instruments
             except GeoBlocked as error:
-                blocked = error
+                blocked, self.left_out[market] = error, str(error)
                 self._observer.note("warning", "geo_blocked", exchange=EXCHANGE, market=market, reason=str(error))
         if blocked is not None and not listed:
             raise blocked
