@@ -20,6 +20,7 @@ import zstandard
 
 from zvt_crypto.domain.errors import BadCapture, shown
 from zvt_crypto.emulator.binance.capture import BinancePlacer
+from zvt_crypto.emulator.coinbase.capture import CoinbasePlacer
 from zvt_crypto.emulator.frames import ENVELOPES, Frame, Line, Placer, RestAnswer
 from zvt_crypto.emulator.model import Market
 from zvt_crypto.emulator.okx.capture import OkxPlacer
@@ -48,7 +49,7 @@ class _Record(msgspec.Struct):
 
 
 _RECORDS = msgspec.json.Decoder(_Record)
-_PLACERS: Mapping[str, type[Placer]] = MappingProxyType({"binance": BinancePlacer, "okx": OkxPlacer})
+_PLACERS: Mapping[str, type[Placer]] = MappingProxyType({"binance": BinancePlacer, "okx": OkxPlacer, "coinbase": CoinbasePlacer})
 _HEAD_BYTES = 256 * 1024  # that tell whose recording it is
 
 

@@ -7,7 +7,10 @@ from types import MappingProxyType
 
 from zvt_crypto.emulator.binance.reading import BinanceReading
 from zvt_crypto.emulator.capture import Capture
+from zvt_crypto.emulator.coinbase.reading import CoinbaseReading
 from zvt_crypto.emulator.okx.reading import OkxReading
 from zvt_crypto.emulator.reading import Reading
 
-READINGS: Mapping[str, Callable[[Capture], Reading]] = MappingProxyType({"binance": BinanceReading, "okx": OkxReading})
+READINGS: Mapping[str, Callable[[Capture], Reading]] = MappingProxyType(
+    {"binance": BinanceReading, "okx": OkxReading, "coinbase": CoinbaseReading}
+)

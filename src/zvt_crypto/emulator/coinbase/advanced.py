@@ -59,10 +59,10 @@ def _products(q: Query) -> bytes:
     if name not in _KINDS:
         raise wrong(f"product_type is invalid: {name[:40]}")
     recorded = q.world.recorded("spot" if name == "SPOT" else "usdm", f"market/products {name}")
-    if recorded is not None:
+    wanted = {value for key, value in q.pairs if key == "product_ids"}
+    if recorded is not None and not wanted:
         return recorded
     listed = list(products(q.world, _KINDS[name]).values())
-    wanted = {value for key, value in q.pairs if key == "product_ids"}
     if wanted:
         listed = [one for one in listed if one.id in wanted]
     limit, first = q.limit(_PRODUCTS_MOST, _PRODUCTS_MOST), q.number("offset") or 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from zvt_crypto.emulator.model import Listing, World
+from zvt_crypto.emulator.model import Listing, Market, World
 
 Kind = Literal["SPOT", "FUTURE"]
 # Advanced's name → the world's.
@@ -26,6 +26,9 @@ GRANULARITY: dict[str, str] = {
 }
 # Exchange's, in seconds.
 SECONDS: dict[int, str] = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 21600: "6h", 86400: "1d"}
+L2_DATA = "l2_data"  # what messages of the channel level2 are called
+# What a message's channel is called among the channels that all exchanges have.
+RECORDED = {L2_DATA: "depth", "market_trades": "trade", "ticker": "ticker", "ticker_batch": "ticker_batch", "candles": "kline_5m"}
 CURRENCY_NAMES = {"BTC": "Bitcoin", "ETH": "Ether", "SOL": "Solana", "USD": "US Dollar", "USDC": "USDC"}
 
 
@@ -68,6 +71,11 @@ def products(world: World, kind: Kind = "SPOT") -> dict[str, Product]:
         for alias in one.alias_to:
             made.setdefault(alias, one._replace(id=alias, quote="USDC"))
     return made
+
+
+def market_of(product_id: str) -> Market:
+    """Pairs have two parts; contracts have more."""
+    return "spot" if product_id.count("-") == 1 else "usdm"
 
 
 def find(world: World, product_id: str) -> Product | None:

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from zvt_crypto.emulator.coinbase import exchange_feeds, feeds
 from zvt_crypto.emulator.coinbase.feeds import ALL, Feed, Level2
-from zvt_crypto.emulator.coinbase.names import Product, find
+from zvt_crypto.emulator.coinbase.names import L2_DATA, RECORDED, Product, find
 from zvt_crypto.emulator.coinbase.sessions import Api, Session
 from zvt_crypto.emulator.dialect import Lobby
 from zvt_crypto.emulator.model import BookImage, Emission, Recorded, World
 
-L2_DATA = "l2_data"  # what level2's messages are called
 _FEEDS: dict[Api, dict[str, Callable[[World, Product], Feed]]] = {"advanced": feeds.FEEDS, "exchange": exchange_feeds.FEEDS}
 # channel → the world's stream whose rhythm it has; in a recording, the stream that was recorded.
 _LIVE: dict[Api, dict[str, str]] = {
@@ -25,7 +24,6 @@ _LIVE: dict[Api, dict[str, str]] = {
     },
     "exchange": {"level2_batch": "depth@50ms", "matches": "trade", "ticker": "trade", "ticker_batch": "ticker@5000ms"},
 }
-RECORDED = {"level2": "depth", "market_trades": "trade", "ticker": "ticker", "ticker_batch": "ticker_batch", "candles": "kline_5m"}
 
 
 class Line(NamedTuple):
@@ -54,8 +52,7 @@ class Switchboard:
 
     def line(self, api: Api, channel: str, product: Product) -> Line | None:
         """The line of a channel and product; None where a recording has no such frames."""
-        is_replay = self._world.mode == "replay"
-        rhythm = (RECORDED if api == "advanced" else {}).get(channel) if is_replay else _LIVE[api].get(channel)
+        rhythm = _recorded(api, channel) if self._world.mode == "replay" else _LIVE[api].get(channel)
         asked = "" if rhythm is None else f"{product.listing.symbol.lower()}@{rhythm}"
         stream = self._world.canonical(product.listing.market, asked) if asked else None
         return None if stream is None else Line(api, channel, product, stream)
@@ -113,8 +110,7 @@ class Switchboard:
     def _framed(self, session: Session, line: Line, texts: list[str], at_ns: int) -> list[bytes]:
         if line.api == "exchange":
             return [text.encode() for text in texts]
-        name = L2_DATA if line.channel == "level2" else line.channel
-        frames = [session.message(name, text, at_ns) for text in texts]
+        frames = [session.message(_spoken(line.channel), text, at_ns) for text in texts]
         if frames:
             self._readers[line.tag][session.id] = session.number
         return frames
@@ -131,6 +127,16 @@ class Switchboard:
         image = self._world.book(product.listing, ALL)
         assert isinstance(feed, Level2 | exchange_feeds.Level2Batch), "a channel of books"
         return (readers[max(readers)], image) if feed.shown.is_now(image) else None
+
+
+def _spoken(channel: str) -> str:
+    """What messages of a channel call it."""
+    return L2_DATA if channel == "level2" else channel
+
+
+def _recorded(api: Api, channel: str) -> str | None:
+    """The recorded stream of a channel; recordings are Advanced's."""
+    return RECORDED.get(_spoken(channel)) if api == "advanced" else None
 
 
 def time_of(fact: object) -> int:

@@ -1,0 +1,74 @@
+"""A recording of Advanced Trade, understood: products by the recorded listings or inferred, books by the snapshots in the stream."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from zvt_crypto.domain.time import NS_PER_MS, parse_time
+from zvt_crypto.emulator.capture import Capture
+from zvt_crypto.emulator.coinbase.recorded import RecordedProduct
+from zvt_crypto.emulator.frames import Frame
+from zvt_crypto.emulator.model import E8, Listing, Market, read_e8
+
+_TIMESTAMP = re.compile(rb'"timestamp"\s*:\s*"([^"]{20,40})"')
+_SNAPSHOT = re.compile(rb'"type"\s*:\s*"snapshot"')
+
+
+class _Row(msgspec.Struct):
+    product_id: str = ""
+    base_currency_id: str = ""
+    quote_currency_id: str = ""
+    price_increment: str = ""
+    base_increment: str = ""
+
+
+class _Answer(msgspec.Struct):
+    products: list[_Row]
+
+
+class CoinbaseReading:
+    """reading.Reading. A listing's symbol is the product id."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._bodies: dict[tuple[Market, str], bytes] = {}
+        rows: dict[str, _Row] = {}
+        for answer in capture.answers:
+            self._bodies.setdefault((answer.market, answer.path), answer.body)
+            rows |= {row.product_id: row for row in msgspec.json.decode(answer.body, type=_Answer).products}
+        self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+        self._snapshots: set[tuple[Market, str]] = set()
+        self._books: set[tuple[Market, str]] = set()
+        for frame in capture.frames:
+            if frame.symbol not in self.listings[frame.market]:
+                self.listings[frame.market][frame.symbol] = _listing(frame, rows.get(frame.symbol, _Row()))
+            if frame.stream.endswith("@depth"):
+                self._books.add((frame.market, frame.symbol))
+                if _SNAPSHOT.search(frame.payload, 0, 300):
+                    self._snapshots.add((frame.market, frame.symbol))
+
+    def state(self, market: Market, symbol: str) -> RecordedProduct:
+        """Reading.state."""
+        return RecordedProduct()
+
+    def event_ms(self, frame: Frame) -> int:
+        """Reading.event_ms."""
+        found = _TIMESTAMP.search(frame.payload)
+        return parse_time(found[1].decode()) // NS_PER_MS if found else 0
+
+    def recorded(self, market: Market, path: str) -> bytes | None:
+        """World.recorded."""
+        return self._bodies.get((market, path))
+
+    def partial_books(self) -> list[str]:
+        """Reading.partial_books."""
+        return sorted(f"{market} {symbol}" for market, symbol in self._books - self._snapshots)
+
+
+def _listing(frame: Frame, row: _Row) -> Listing:
+    base, quote, *_ = frame.symbol.split("-")
+    tick, lot = read_e8(row.price_increment or "0.00000001"), read_e8(row.base_increment or "0.00000001")
+    return Listing(
+        frame.market, frame.symbol, row.base_currency_id or base, row.quote_currency_id or quote, tick or 1, lot or 1, E8, frame.recv_ns
+    )
