@@ -15,6 +15,7 @@ from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachab
 from zvt_crypto.domain.events import MarketEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
 from zvt_crypto.domain.plausible import is_plausible, too_early
+from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
 from zvt_crypto.venues.parsed import CONTROLS, Ask, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
@@ -93,6 +94,7 @@ class InbandStream:
         self._malformed = 0
         self._unacknowledged: set[int | str] = set()
         self._sending = asyncio.Lock()
+        self._may_send_ns = 0
         self._tries: dict[str, int] = {}
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._awaited: set[str] = set()  # whose first snapshot is given time to come by itself
@@ -228,8 +230,9 @@ class InbandStream:
         async with self._sending:
             for message in messages:
                 self._unacknowledged.update(message.awaits)
+                await self._clock.sleep(max(0, self._may_send_ns - self._clock.now_ns()) / NS_PER_S)
                 await self._socket.send(message.payload)
-                await self._clock.sleep(1 / self._manners.messages_per_s)
+                self._may_send_ns = self._clock.now_ns() + int(NS_PER_S / self._manners.messages_per_s)
 
     def _ask(self, messages: Sequence[Message]) -> asyncio.Task[None]:
         """Send all of them, whatever happens to whoever asked: half of an unsubscribing and subscribing would be silence."""

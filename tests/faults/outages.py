@@ -1,0 +1,85 @@
+"""Connections cut, closed and half open at random, through the whole platform: how long until all is back, and what was lost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from faults.venue_live import VenueLive, Which
+from zvt_crypto.domain.market import Trade
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
+
+# A cut and a close are told; half open is found by its silence.
+FAULTS = ("cut", "cut", "close", "half open", "half open")
+
+
+@dataclass
+class Outcome:
+    """Of one run. `wrong`: what must not be, each with its seed."""
+
+    venue: str
+    which: Which
+    seed: int
+    kinds: list[str] = field(default_factory=list)
+    back_s: list[float] = field(default_factory=list)
+    trades: int = 0
+    lost: int = 0  # trades that the exchange does not give again, all of them flagged
+    gaps: int = 0
+    minutes: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+async def outages(live: VenueLive, count: int, *, pause_s: tuple[float, float] = (8.0, 20.0), kinds: Sequence[str] = FAULTS) -> Outcome:
+    """`count` faults, one after another; then a whole minute of quiet where time costs nothing."""
+    rng = random.Random(live.seed)
+    made = Outcome(live.venue, live.which, live.seed)
+    begins: list[int] = []
+    async with live.running():
+        await live.sleep(20.0 if live.is_virtual else 4.0)
+        for _ in range(count):
+            made.kinds.append(rng.choice(kinds))
+            begins.append(live.clock.now_ns())
+            await _fault(live, made.kinds[-1])
+            await live.sleep(rng.uniform(*pause_s))
+        begins.append(live.clock.now_ns())
+        if not await live.book_equals():
+            made.wrong.append(f"{live.venue} {live.which} seed {live.seed}: the book never was the exchange's again")
+        if live.is_virtual:
+            await live.sleep((-live.clock.now_ns() % NS_PER_MINUTE) / NS_PER_S + 20.0)
+        await live.platform.drained()
+    made.back_s = live.back_s(begins)
+    _judge(live, made)
+    return made
+
+
+async def _fault(live: VenueLive, kind: str) -> None:
+    match kind:
+        case "cut":
+            live.cut()
+        case "close":
+            live.faults.close_all(1001, "going away")
+            live.now()
+        case _:
+            await live.half_open()
+
+
+def _judge(live: VenueLive, made: Outcome) -> None:
+    name = f"{live.venue} {live.which} seed {live.seed}"
+    trades = [trade for _, trade in live.of(Trade)]
+    account = live.account(trades)
+    made.trades = account.received
+    made.wrong += [f"{name}: {trade} is not the exchange's, came twice or out of order" for trade in account.foreign]
+    gaps = live.open_gaps()
+    made.gaps = len(gaps)
+    for loss in account.losses:
+        made.lost += loss.count
+        # From the last trade before up to and including the instant of the first after.
+        if (loss.after.event_ns, loss.before.event_ns + 1) not in {(gap.start_ns, gap.end_ns) for gap in gaps}:
+            made.wrong.append(f"{name}: {loss.count} trades between {loss.after} and {loss.before} are missing and not flagged")
+    if len(gaps) > len(account.losses):
+        made.wrong.append(f"{name}: {len(gaps)} gaps flagged for {len(account.losses)} losses")
+    if set(live.store.ticks) != {(trade.instrument, trade.stream, trade.trade_id) for trade in trades}:
+        made.wrong.append(f"{name}: {len(live.store.ticks)} trades stored of {len(trades)} published")
+    made.minutes, wrong = live.wrong_minutes()
+    made.wrong += wrong
