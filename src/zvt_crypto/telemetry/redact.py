@@ -14,7 +14,8 @@ MOST_DEPTH = 6
 _SECRET_NAME = re.compile(
     r"secret|passw|passphrase|\bpwd\b|token|api[_-]?key|private|credential|authorization|cookie|signature|mnemonic|\bdsn\b", re.IGNORECASE
 )
-_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
+# A login that ends in *** is one that `redact_url` has shortened.
+_URL_LOGIN = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?![^\s/?#@]*\*\*\*@)[^\s/?#]*@")
 _URL_HOST = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*)://(?P<place>[^/?#]*)")
 _URL_PARAMETER = re.compile(r"(?P<name>[?&;#][^=&;#]+=)(?P<value>[^&;#]*)")
 # Of an address alone, where a parameter of such a name can be nothing else.
