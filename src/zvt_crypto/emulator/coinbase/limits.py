@@ -42,8 +42,9 @@ class Bucket:
         return True
 
     def scale(self, factor: float) -> None:
-        """Multiply both."""
+        """Multiply both, and what is left."""
         self.per_s, self.burst = max(1.0, self.per_s * factor), max(1.0, self.burst * factor)
+        self._left = min(self.burst, self._left * max(1.0, factor))
 
     def headers(self) -> dict[str, str]:
         """What Advanced tells with every answer: limit, remaining, seconds until it is whole again."""
