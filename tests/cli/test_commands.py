@@ -10,12 +10,13 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env, emulated
 
-from zvt_crypto.domain.errors import StoreUnavailable
+from zvt_crypto.domain.errors import BadInput, OutOfRange, StoreUnavailable, UnknownExchange
 from zvt_crypto.stores.postgres.errors import mapped
 from zvt_crypto.venues import VENUES
 
@@ -118,6 +119,39 @@ def test_record_and_query_from_python(wired: Zvt) -> None:
         zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", columns=["volatility"])
     with pytest.raises(zvt_crypto.BadInput, match="'arrow'"):
         zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", frame="arrow")  # type: ignore[call-overload]
+
+
+WRONG_ARGUMENTS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
+    (None, {}, BadInput, "symbols 'None' is neither a name nor a list of names"),
+    (5, {}, BadInput, "symbols '5'"),
+    ([], {}, BadInput, "no symbol was given"),
+    (["BTCUSDT", None], {}, BadInput, "symbol 'None' is no name"),
+    ("BTCUSDT", {"limit": "5"}, BadInput, "limit '5' is not an integer"),
+    ("BTCUSDT", {"limit": True}, BadInput, "limit 'True' is not an integer"),
+    ("BTCUSDT", {"limit": 1.5}, BadInput, "limit '1.5' is not an integer"),
+    ("BTCUSDT", {"limit": 0}, OutOfRange, "limit '0' is out of range: 1 to"),
+    ("BTCUSDT", {"exchange": 7}, UnknownExchange, "unknown exchange '7'"),
+    ("BTCUSDT", {"columns": "close"}, BadInput, r"not one: \['close'\]"),
+]
+
+
+def test_arguments_of_another_kind_are_refused_by_name_and_value(wired: Zvt) -> None:
+    import zvt_crypto
+
+    wired("pairs", "sync")
+    for symbols, wrong, error, said in WRONG_ARGUMENTS:
+        with pytest.raises(error, match=said):
+            zvt_crypto.query_data(symbols, **wrong)
+        if not wrong:
+            with pytest.raises(error, match=said):
+                zvt_crypto.record_data(symbols)
+
+
+def test_symbols_may_come_from_any_iterable(wired: Zvt) -> None:
+    import zvt_crypto
+
+    wired("pairs", "sync")
+    assert zvt_crypto.query_data((name for name in ("BTCUSDT", "ETHUSDT")), "1d", exchange="binance").is_empty()  # type: ignore[arg-type]
 
 
 def test_the_schema_goes_down_and_up(wired: Zvt) -> None:

@@ -88,6 +88,8 @@ def test_refuses_to_create_what_is_known(settings: Settings) -> None:
         ({"tick": "1e-30"}, "tick '1e-30'"),
         ({"listed_ns": "soon"}, "listed_ns 'soon': expected"),
         ({"id": "cryptopair_binance_x"}, "'id'"),
+        ({"delisted_ns": 5}, "delisted_ns 5 of cryptopair_binance_btcusdt, which is active: delist it"),
+        ({"funding_rate": "0.5"}, "'funding_rate' is no field"),
         ({}, "nothing to change"),
     ],
 )
@@ -134,6 +136,20 @@ def test_a_step_that_is_no_positive_decimal_is_refused_from_python_too(settings:
     listing = msgspec.structs.replace(pair(), **{field: step})
     with pytest.raises(BadInput, match=re.escape(f"{field} '{step}' is not a positive Decimal")):
         entities.add_instrument(listing, settings=settings)
+
+
+def test_a_funding_rate_is_measured_and_cannot_be_set(settings: Settings) -> None:
+    entities.add_instrument(make_listing("BTCUSDT", "binance", "btc", "usdt", perp=True, settle=None, steps={}), settings=settings)
+    with pytest.raises(BadInput, match=r"funding_rate '0\.5': it is the newest settled funding of cryptoperp_binance_btcusdt"):
+        entities.update_instrument("cryptoperp_binance_btcusdt", funding_rate=Decimal("0.5"), settings=settings)
+
+
+def test_what_lives_again_was_not_delisted(settings: Settings) -> None:
+    entities.add_instrument(pair(), settings=settings)
+    entities.delist_instrument("BTCUSDT", settings=settings)
+    again = entities.update_instrument("BTCUSDT", status="active", settings=settings)
+    assert (again.status, again.delisted_ns) == (TradingStatus.ACTIVE, None)
+    assert entities.get_instrument("BTCUSDT", settings=settings) == again
 
 
 def test_none_clears_a_step(settings: Settings) -> None:

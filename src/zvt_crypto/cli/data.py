@@ -14,8 +14,8 @@ from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import get_instruments
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
-from zvt_crypto.cli.words import parse_range, resolve_all
-from zvt_crypto.domain.errors import BadInput, OutOfRange, shown
+from zvt_crypto.cli.words import check_count, check_names, parse_range, resolve_all
+from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import check_exchange
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import parse_interval
@@ -89,9 +89,9 @@ def query_data(
     frame: `polars`, `pandas` (the timestamp is then the index), or `rows` (a list of Kline). columns: only these of the frame.
     Raises UnknownSymbol, AmbiguousSymbol, UnknownInterval, BadTime, OutOfRange, StoreUnavailable.
     """
+    names = check_names(symbols)
     of, start_ns, end_ns = parse_interval(interval), *parse_range(start, end)
-    if limit is not None and not 1 <= limit <= MOST_ROWS:
-        raise OutOfRange("limit", limit, 1, MOST_ROWS)
+    check_count("limit", limit, MOST_ROWS)
     if frame not in ("polars", "pandas", "rows"):
         raise BadInput(f"frame {shown(frame)} is none of polars, pandas, rows")
 
@@ -99,7 +99,7 @@ def query_data(
         async with open_database(settings or load_settings()) as store:
             table = await store.instruments.load()
             found: list[Kline] = []
-            for instrument in resolve_all(table, symbols, exchange):
+            for instrument in resolve_all(table, names, exchange):
                 found += await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
             return found
 
@@ -121,6 +121,7 @@ def record_data(
     start None: since the listing. end None: up to now. Returns entity id → rows written. An instrument table that is empty or does not
     know a symbol is read from the exchange first. Raises UnknownSymbol, UnknownInterval, BadTime, VenueError, StoreError.
     """
+    names = check_names(symbols)
     of = parse_interval(interval)
     parse_range(start, end)
     chosen = _of_exchange(settings or load_settings(), exchange)
@@ -128,7 +129,7 @@ def record_data(
     async def go() -> dict[str, int]:
         from zvt_crypto.cli.fetch import fetch_history
 
-        return {report.instrument: report.rows for report in await fetch_history(chosen, symbols, "klines", of, start, end)}
+        return {report.instrument: report.rows for report in await fetch_history(chosen, names, "klines", of, start, end)}
 
     return run(go)
 
@@ -178,8 +179,10 @@ def _of_exchange(settings: Settings, exchange: str) -> Settings:
 def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:
     from zvt_crypto.stores.files.frames import KLINE_SCHEMA, kline_frame
 
+    if isinstance(columns, str):
+        raise BadInput(f"columns is a list of names, not one: [{columns!r}]")
     for name in columns or ():
-        if name not in KLINE_SCHEMA:
+        if not isinstance(name, str) or name not in KLINE_SCHEMA:
             raise BadInput(f"column {shown(name)} is none of {', '.join(KLINE_SCHEMA)}")
     made = kline_frame(rows)
     if columns is not None:

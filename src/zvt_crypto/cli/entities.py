@@ -16,6 +16,7 @@ from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.listings import changed, check_code, check_listing, with_id
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
+from zvt_crypto.cli.words import check_count
 from zvt_crypto.domain.errors import BadInput, NotFound, shown
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments, TradingStatus, asset_id, check_exchange, kind_of
 from zvt_crypto.domain.time import parse_time, to_rfc3339
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from zvt_crypto.ports import Store, Written
 
 T = TypeVar("T")
+MOST_FOUND = 10_000
 MOST_NAME = 200  # characters of an asset's name
 
 
@@ -111,9 +113,9 @@ def get_assets(exchange: str | None = None, *, settings: Settings | None = None)
 
 def search_assets(text: str, exchange: str | None = None, *, limit: int = 20, settings: Settings | None = None) -> list[CryptoAsset]:
     """Assets by symbol or name; an exact one wins alone."""
-
-    if not text.strip():
+    if not isinstance(text, str) or not text.strip():
         raise BadInput(f"text {shown(text)} is nothing to search for")
+    check_count("limit", limit, MOST_FOUND)
 
     async def read(store: Store) -> list[CryptoAsset]:
         return await store.instruments.search_assets(text, check_exchange(exchange) if exchange else None, limit)

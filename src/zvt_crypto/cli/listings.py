@@ -25,6 +25,7 @@ from zvt_crypto.domain.money import MAX_STEP, MIN_STEP, parse_step
 
 STEPS = ("tick", "lot", "min_trade_amount", "min_notional", "contract_size")
 FIXED = ("id", "exchange", "native_symbol", "base_asset", "quote_asset", "underlying_asset", "settlement_currency")
+MEASURED = ("funding_rate",)  # what is shown of it is the newest row of another table
 CODES = ("base_asset", "quote_asset", "underlying_asset", "settlement_currency")
 # Letters and digits of any script (Binance lists a Chinese pair), and what exchanges put between them.
 _NATIVE = re.compile(r"[^\W_][\w./:\-]{0,63}")
@@ -91,16 +92,26 @@ def with_id(listing: Instrument, known: Instruments) -> Instrument:
 
 
 def changed(before: Instrument, changes: Mapping[str, object]) -> Instrument:
-    """With other values; None clears one that may be unknown. Raises BadInput for a field that is none, or that names the instrument."""
+    """With other values; None clears one that may be unknown. Raises BadInput for a field that is none, that names the instrument or is
+    not kept with it, and for a time of delisting of what is not delisted."""
     kinds = {field.name: field.type for field in msgspec.structs.fields(before)}
     values: dict[str, Any] = {}
     for field, value in changes.items():
         if field not in kinds or field in FIXED:
             raise BadInput(f"{shown(field)} is no field of {before.id} that can change")
+        if field in MEASURED:
+            raise BadInput(
+                f"{field} {shown(value)}: it is the newest settled funding of {before.id}, and comes from backfill and live data"
+            )
         values[field] = _value(field, value, kinds[field])
     if not values:
         raise BadInput(f"nothing to change of {before.id}: say what, for example a status")
-    return check_listing(msgspec.structs.replace(before, **values))
+    after = check_listing(msgspec.structs.replace(before, **values))
+    if after.status is TradingStatus.DELISTED or after.delisted_ns is None:
+        return after
+    if values.get("delisted_ns") is not None:
+        raise BadInput(f"delisted_ns {after.delisted_ns} of {before.id}, which is {after.status}: delist it, with that time")
+    return msgspec.structs.replace(after, delisted_ns=None) if before.status is TradingStatus.DELISTED else after
 
 
 def _value(field: str, value: object, kind: Any) -> object:

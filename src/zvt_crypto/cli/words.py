@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from zvt_crypto.domain.errors import BadInput, BadTime, shown
+from zvt_crypto.domain.errors import BadInput, BadTime, OutOfRange, shown
 from zvt_crypto.domain.instrument import Instrument, Instruments
 from zvt_crypto.domain.time import parse_time
 
 
 def resolve_all(table: Instruments, symbols: str | Sequence[str], exchange: str | None) -> list[Instrument]:
     """The instruments of names, each once, in their order. Raises BadInput when there is none."""
-    names = [symbols] if isinstance(symbols, str) else list(symbols)
+    return list({(found := table.resolve(name, exchange)).id: found for name in check_names(symbols)}.values())
+
+
+def check_names(symbols: object) -> list[str]:
+    """One name or several, as a list. Raises BadInput for what is none."""
+    if isinstance(symbols, str):
+        return [symbols]
+    if not isinstance(symbols, Iterable):
+        raise BadInput(f"symbols {shown(symbols)} is neither a name nor a list of names")
+    names: list[str] = []
+    for name in symbols:
+        if not isinstance(name, str):
+            raise BadInput(f"symbol {shown(name)} is no name")
+        names.append(name)
     if not names:
         raise BadInput("no symbol was given")
-    return list({(found := table.resolve(name, exchange)).id: found for name in names}.values())
+    return names
+
+
+def check_count(name: str, value: object, most: int) -> None:
+    """An integer from 1 to `most`, or None. Raises BadInput for another thing, OutOfRange for another number."""
+    if value is None:
+        return
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise BadInput(f"{name} {shown(value)} is not an integer")
+    if not 1 <= value <= most:
+        raise OutOfRange(name, value, 1, most)
 
 
 def parse_range(start: object, end: object) -> tuple[int | None, int | None]:

@@ -110,7 +110,7 @@ ALL_EXCHANGES = EXCHANGES + THROUGH_CCXT
 
 def check_exchange(exchange: str) -> str:
     """The exchange id in lower case. Raises UnknownExchange."""
-    folded = exchange.lower()
+    folded = exchange.lower() if isinstance(exchange, str) else ""
     if folded not in ALL_EXCHANGES:
         raise UnknownExchange(exchange, (*EXCHANGES, f"and {len(THROUGH_CCXT)} through ccxt"))
     return folded
