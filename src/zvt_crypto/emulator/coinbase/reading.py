@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import msgspec
@@ -35,8 +36,9 @@ class CoinbaseReading:
         self._bodies: dict[tuple[Market, str], bytes] = {}
         rows: dict[str, _Row] = {}
         for answer in capture.answers:
-            self._bodies.setdefault((answer.market, answer.path), answer.body)
-            rows |= {row.product_id: row for row in msgspec.json.decode(answer.body, type=_Answer).products}
+            with contextlib.suppress(msgspec.MsgspecError):  # a refusal was recorded: then the products are inferred
+                rows |= {row.product_id: row for row in msgspec.json.decode(answer.body, type=_Answer).products}
+                self._bodies.setdefault((answer.market, answer.path), answer.body)
         self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
         self._snapshots: set[tuple[Market, str]] = set()
         self._books: set[tuple[Market, str]] = set()

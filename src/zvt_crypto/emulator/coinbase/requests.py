@@ -99,10 +99,9 @@ def _advanced(world: World, board: Switchboard, session: Session, asked: dict[st
 
 def _line(world: World, board: Switchboard, channel: str, name: str) -> Line:
     product = find(world, name)
-    line = None if product is None else board.line("advanced", channel, product)
-    if line is None:
+    if product is None:
         raise Refusal(f"{name[:40]} is not a valid product")
-    return line
+    return board.line("advanced", channel, product)
 
 
 def _book_id(world: World, name: str) -> str:
@@ -130,7 +129,7 @@ def _exchange(world: World, board: Switchboard, session: Session, asked: dict[st
     channels, shared = asked.get("channels"), _ids(asked.get("product_ids"))
     if not isinstance(channels, list) or not channels:
         raise Refusal(failed, "No channels provided")
-    lines: list[tuple[str, Product, Line | None]] = []
+    lines: list[tuple[str, Product, Line]] = []
     names = [one.get("name") if isinstance(one, dict) else one for one in channels]
     for name, one in zip(names, channels, strict=True):
         if not isinstance(name, str) or name not in ("heartbeat", STATUS, *_EXCHANGE_SIGNED, *exchange_feeds.FEEDS):
@@ -148,9 +147,9 @@ def _exchange(world: World, board: Switchboard, session: Session, asked: dict[st
             held[product.id] = None
         else:
             held.pop(product.id, None)
-        if line is not None and wanted:
+        if wanted:
             told += board.connect(session, line, now_ns)
-        elif line is not None:
+        else:
             board.disconnect(session, line)
     session.subscriptions = {name: held for name, held in session.subscriptions.items() if held}
     session.beat(now_ns, wanted="heartbeat" in session.subscriptions)
@@ -162,12 +161,11 @@ def _exchange(world: World, board: Switchboard, session: Session, asked: dict[st
     return [msgspec.json.encode({"type": "subscriptions", "channels": rows}), *told]
 
 
-def _pair(world: World, board: Switchboard, channel: str, name: str, failed: str) -> tuple[Product, Line | None]:
+def _pair(world: World, board: Switchboard, channel: str, name: str, failed: str) -> tuple[Product, Line]:
     product = products(world).get(name)
-    line = None if product is None or product.book_id != name else board.line("exchange", channel, product)
-    if product is None or (line is None and channel in exchange_feeds.FEEDS):
+    if product is None or product.book_id != name:
         raise Refusal(failed, f"{name[:40]} is not a valid product")
-    return product, line
+    return product, board.line("exchange", channel, product)
 
 
 def _status(world: World) -> str:

@@ -27,7 +27,7 @@ _LIVE: dict[Api, dict[str, str]] = {
 
 
 class Line(NamedTuple):
-    """One channel of one product."""
+    """One channel of one product. `stream`: what it hears of the world, empty where that tells nothing."""
 
     api: Api
     channel: str
@@ -50,17 +50,17 @@ class Switchboard:
         self._feeds: dict[str, Feed] = {}
         self._readers: dict[str, dict[int, int]] = {}  # tag → session → number of its newest message
 
-    def line(self, api: Api, channel: str, product: Product) -> Line | None:
-        """The line of a channel and product; None where a recording has no such frames."""
+    def line(self, api: Api, channel: str, product: Product) -> Line:
+        """The line of a channel and product. It stays silent where a recording has no such frames."""
         rhythm = _recorded(api, channel) if self._world.mode == "replay" else _LIVE[api].get(channel)
         asked = "" if rhythm is None else f"{product.listing.symbol.lower()}@{rhythm}"
         stream = self._world.canonical(product.listing.market, asked) if asked else None
-        return None if stream is None else Line(api, channel, product, stream)
+        return Line(api, channel, product, stream or "")
 
     def connect(self, session: Session, line: Line, now_ns: int) -> list[bytes]:
         """A new reader of a line, and what it hears first; once more is the same as once."""
         tag = line.tag
-        if session.id in self._readers.get(tag, ()):
+        if not line.stream or session.id in self._readers.get(tag, ()):
             return []
         self._lines[tag] = line
         self._readers.setdefault(tag, {})[session.id] = -1
