@@ -59,6 +59,36 @@ async def test_too_much_is_refused(api: Api) -> None:
     assert (status, problem["code"]) == (422, "bad_input")
 
 
+async def test_a_parameter_that_a_path_does_not_have_is_refused_by_name(api: Api) -> None:
+    for path, known in (
+        ("kdata", {"symbol": BTC.id, "interval": "1m"}),
+        ("orderbook", {"symbol": BTC.id}),
+        ("ticker", {"symbol": BTC.id}),
+        ("pairs", {}),
+        ("assets", {}),
+        ("assets/search", {"q": "btc"}),
+        ("exchanges", {}),
+    ):
+        status, problem = await api.get(f"/{path}", **known, foo="1")
+        assert (status, problem["code"]) == (400, "bad_query"), path
+        assert "'foo'" in problem["detail"]
+    assert "interval, limit, start" in (await api.get("/kdata", limmit="5"))[1]["detail"]
+
+
+async def test_a_parameter_given_twice_is_refused_with_its_value(api: Api) -> None:
+    for path in (f"kdata?symbol={BTC.id}&interval=1m&limit=5&limit=6", "pairs?limit=5&limit=6", "pairs?limit=&limit=6"):
+        async with api.http.get(f"{api.url}/api/v1/crypto/{path}") as answer:
+            problem = await answer.json(content_type=None)
+            assert (answer.status, problem["code"]) == (400, "bad_query"), path
+            assert "'limit' is given twice, again with '6'" in problem["detail"]
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_probes_may_ask_with_what_they_like(api: Api) -> None:
+    async with api.http.get(f"{api.url}/health?probe=1&probe=2") as answer:
+        assert answer.status == 200
+
+
 async def test_a_query_that_is_not_utf8_is_refused(api: Api) -> None:
     answer = await raw_answer(api, b"GET /api/v1/crypto/kdata?symbol=%ff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert b" 422 " in answer.partition(b"\r\n")[0]

@@ -59,8 +59,14 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.openapi = lambda: document  # type: ignore[method-assign]
     app.router.routes.extend(docs_routes(document))
     known = frozenset(route.path for route in app.routes if isinstance(route, Route)) | frozenset(document["paths"])
-    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known, hot=hot)
+    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known, hot=hot, parameters=_parameters(document))
     return app
+
+
+def _parameters(document: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """The names that each path of the market data has. Probes of `/health` and `/ready` may bring what they like."""
+    paths = {path: spec["get"].get("parameters", []) for path, spec in document["paths"].items() if path.startswith(PREFIX)}
+    return {path: frozenset(parameter["name"] for parameter in found) for path, found in paths.items()}
 
 
 def _handle_errors(app: FastAPI) -> None:

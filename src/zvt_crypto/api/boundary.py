@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zvt_crypto.api.access import host_allowed
 from zvt_crypto.api.deps import AccessRules
 from zvt_crypto.api.errors import answer_of, framework_problem, internal_problem, new_correlation_id
+from zvt_crypto.api.query import check_names
 from zvt_crypto.domain.errors import ZvtCryptoError, shown
 from zvt_crypto.ports import Observer
 from zvt_crypto.telemetry.metrics import Timer
@@ -24,10 +25,17 @@ class Boundary:
     """ASGI middleware. The only place below the supervisor that catches everything: a request is a unit of its own.
 
     `hot` are the endpoints that a GET reaches straight from here, by path: the framework's router costs as much as their answer.
+    `parameters`: the names that the query string of a path may hold; those that are not in it may hold any.
     """
 
     def __init__(
-        self, app: ASGIApp, access: AccessRules, observer: Observer, known_paths: frozenset[str], hot: Mapping[str, ASGIApp]
+        self,
+        app: ASGIApp,
+        access: AccessRules,
+        observer: Observer,
+        known_paths: frozenset[str],
+        hot: Mapping[str, ASGIApp],
+        parameters: Mapping[str, frozenset[str]],
     ) -> None:
         self._app = app
         self._hot = hot
@@ -35,6 +43,7 @@ class Boundary:
         self._observer = observer
         self._timer = observer if isinstance(observer, Timer) else None
         self._known_paths = known_paths
+        self._parameters = parameters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,6 +65,9 @@ class Boundary:
             if refusal is not None:
                 await framework_problem(*refusal, scope["path"])(scope, receive, send_on)
             else:
+                known = self._parameters.get(scope["path"])
+                if known is not None and scope["query_string"]:
+                    check_names(scope["query_string"], known)
                 app = self._hot.get(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
                 await (app or self._app)(scope, receive, send_on)
         except ZvtCryptoError as error:

@@ -20,6 +20,7 @@ STATUS: dict[type[Exception], int] = {
     errors.UnknownSymbol: 404,
     errors.NotFound: 404,
     errors.BadFrame: 400,
+    errors.BadQuery: 400,
     errors.VenueError: 502,  # the venue failed or refused us
     errors.Throttled: 503,
     errors.Unreachable: 503,

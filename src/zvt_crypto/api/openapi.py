@@ -25,6 +25,7 @@ Decimals are strings at the instrument's precision; times are RFC 3339 UTC with 
 `BTC/USDT`, `BTC/USDT:USDT`, `BTC-USDT`. Errors are RFC 9457 problems with a stable `code`."""
 READY = Readiness("ok", [Check("database", "ok", "", 120, 86_400_000)])
 STATUSES: dict[str, str] = {
+    "400": "The query string has a parameter that this path does not know, or one of them twice",
     "404": "The exchange, symbol or thing is not known",
     "421": "The Host header does not name this server",
     "422": "A parameter is missing, malformed or out of range",

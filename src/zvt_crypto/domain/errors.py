@@ -76,6 +76,12 @@ class BadTime(BadInput):
     code = "bad_time"
 
 
+class BadQuery(BadInput):
+    """A query string names a parameter that its path does not have, or one of them twice: half of what was meant would be ignored."""
+
+    code = "bad_query"
+
+
 class BadFrame(BadInput):
     """A client of ours sent a WebSocket frame or body we cannot read."""
 
