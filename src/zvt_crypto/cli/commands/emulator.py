@@ -58,9 +58,15 @@ def run_emulator(
     if faults is not None:
         for dialect in made.values():
             _plan(faults, dialect)
-    ports = [(port and port + 2 * number for port in (rest_port, ws_port)) for number in range(len(made))]
-    run(lambda: _serve(made, host, [(rest, ws) for rest, ws in ports], with_parent))
+    ports = ports_of(rest_port, ws_port, len(made))
+    run(lambda: _serve(made, host, ports, with_parent))
     return exits.OK
+
+
+def ports_of(rest_port: int, ws_port: int, count: int) -> list[tuple[int, int]]:
+    """(REST, WebSocket) of each of several exchanges: every second port from the given ones on; 0 stays 0, a free one."""
+    steps = range(0, 2 * count, 2)
+    return [(rest_port and rest_port + step, ws_port and ws_port + step) for step in steps]
 
 
 def _plan(file: Path, dialect: Dialect) -> None:
