@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ def _counts(node: Node) -> RenderableType:
 
     pulse, recorder = node.pulse, node.recorder
     dropped = f", {recorder.dropped:,} dropped" if recorder.dropped else ""
-    streams = ", ".join(f"{name} {status.state}" for name, status in sorted(pulse.streams.items()))
+    streams = ", ".join(_connections(node))
     gaps = f"{pulse.gaps_seen} gaps ({len(pulse.gaps_open)} open)"
     return Text(
         f"{pulse.rate():,.0f} events/s ({pulse.total:,} so far)   lag p50 {_ms(pulse.lag_ms(0.5))}, p99 {_ms(pulse.lag_ms(0.99))}\n"
@@ -144,6 +145,14 @@ def _down(node: Node, end: str = "") -> str:
     if since_ns is None:
         return ""
     return f"database down since {to_rfc3339(since_ns)[11:19]} UTC, {node.recorder.backlog:,} rows waiting{end}"
+
+
+def _connections(node: Node) -> list[str]:
+    """`okx 2 live`; those that are not live by their names."""
+    states = sorted(node.pulse.streams.values(), key=lambda status: status.stream)
+    live = Counter(status.exchange for status in states if status.state == "live")
+    told = [f"{exchange} {count} live" for exchange, count in sorted(live.items())]
+    return told + [f"{status.stream} {status.state}" for status in states if status.state != "live"]
 
 
 def _closed_table(node: Node) -> Table:
