@@ -116,8 +116,8 @@ class RateBudget(Protocol):
         """The venue's own count from its headers; it wins over ours."""
         ...
 
-    def set_limit(self, bucket: str, limit: int, window_ms: int) -> None:
-        """The venue stated this limit (exchangeInfo)."""
+    def set_limit(self, bucket: str, limit: int, window_ms: int, *, slides: bool = False) -> None:
+        """The venue stated this limit (exchangeInfo). `slides`: it holds for any stretch of that length, not for windows of a clock."""
         ...
 
     def penalise(self, bucket: str, wait_ms: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Any
 
 from zvt_crypto.emulator.dialect import Dialect
@@ -42,7 +43,7 @@ class Bench:
 
     async def pass_s(self, seconds: float) -> None:
         """Let time pass; the client reads meanwhile."""
-        for _ in range(int(seconds * 1e9 / STEP_NS)):
+        for _ in range(ceil(seconds * 1e9 / STEP_NS)):
             self.step()
             await asyncio.sleep(0.001)
 

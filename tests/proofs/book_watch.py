@@ -23,6 +23,8 @@ LEVELS = 50
 LATENCY_MS = 5.0
 EVENTS_PER_S = 40.0  # orders a second: nearly every beat of a book's stream has news
 _LONGEST_S = 3_000.0
+# Faults come every few seconds here: a connection that stood so long is no reason to wait longer before the next one.
+OPTIONS = IngestOptions(stable_s=2.0)
 Levels = list[tuple[float, float]]
 
 
@@ -151,7 +153,7 @@ def bent_at(venue: str, which: str, kind: Bend, positions: Sequence[int], seed: 
         watch = BookWatch(desk, instrument, kind, positions)
         wanted = [Subscription(instrument, "depth")]
         publish: Callable[[Event], None] = watch.take
-        route = Route(venue, desk.connector, wanted, watch, publish, desk.clock, desk.notes, IngestOptions(), random.Random(seed))
+        route = Route(venue, desk.connector, wanted, watch, publish, desk.clock, desk.notes, OPTIONS, random.Random(seed))
         task = asyncio.create_task(route.run())
         try:
             until_ns = desk.clock.now_ns() + int(_LONGEST_S * NS_PER_S)

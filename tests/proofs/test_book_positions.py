@@ -15,9 +15,6 @@ from zvt_crypto.engine.book import Book
 
 MESSAGES, STEP = 1_000, 40
 MOST_S = 1.0
-# Coinbase proves its books by the connection, so that only a new one brings them back: a Route that was cut every other second waits up to
-# a second before it connects, and the way there and back comes on top.
-MOST_S_BY_CONNECTION = {"coinbase": 1.1}
 # Runs with a fault at each fortieth message, beginning with this one: the suite takes one run a book, `make prove` all forty.
 OFFSETS = range(STEP) if os.environ.get("ZVT_CRYPTO_PROVE_SEEDS") else range(1)
 BOOKS = [(venue, which) for venue in EVERY for which in ("pair", "perp")]
@@ -35,7 +32,7 @@ def told(what: str, runs: list[Verdict]) -> str:
     )
 
 
-def never_wrong_and_back_in_time(runs: list[Verdict], positions: int, venue: str) -> None:
+def never_wrong_and_back_in_time(runs: list[Verdict], positions: int) -> None:
     faults = [fault for run in runs for fault in run.faults]
     assert sorted(fault.position for fault in faults) == sorted(p for offset in OFFSETS for p in range(offset, MESSAGES, STEP))
     assert len(faults) == positions
@@ -43,7 +40,7 @@ def never_wrong_and_back_in_time(runs: list[Verdict], positions: int, venue: str
         assert run.wrong == 0
         assert run.unknown <= run.snapshots
         assert run.compared > 0.85 * run.messages
-    assert all(fault.back_s is not None and fault.back_s <= MOST_S_BY_CONNECTION.get(venue, MOST_S) for fault in faults)
+    assert all(fault.back_s is not None and fault.back_s <= MOST_S for fault in faults)
 
 
 @pytest.mark.prove
@@ -51,7 +48,7 @@ def never_wrong_and_back_in_time(runs: list[Verdict], positions: int, venue: str
 def test_a_lost_message_is_told_with_the_next_one(venue, which, figure):
     runs = joined(venue, which, "drop")
     figure(told(f"book messages lost, {venue} {which}", runs))
-    never_wrong_and_back_in_time(runs, len(OFFSETS) * MESSAGES // STEP, venue)
+    never_wrong_and_back_in_time(runs, len(OFFSETS) * MESSAGES // STEP)
     for fault in (fault for run in runs for fault in run.faults):
         if fault.found_valid:
             assert fault.told_late_ns is not None, f"position {fault.position} was never told"
@@ -64,7 +61,7 @@ def test_a_lost_message_is_told_with_the_next_one(venue, which, figure):
 def test_a_doubled_or_overtaken_message_does_no_harm(venue, which, kind, figure):
     runs = joined(venue, which, kind)
     figure(told(f"book messages {'doubled' if kind == 'duplicate' else 'overtaken'}, {venue} {which}", runs))
-    never_wrong_and_back_in_time(runs, len(OFFSETS) * MESSAGES // STEP, venue)
+    never_wrong_and_back_in_time(runs, len(OFFSETS) * MESSAGES // STEP)
 
 
 @pytest.mark.parametrize("venue", EVERY)

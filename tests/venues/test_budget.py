@@ -1,11 +1,14 @@
-"""The rate budget: fixed windows, shares by priority, and what the venue says."""
+"""The rate budget: windows fixed and sliding, shares by priority, and what the venue says."""
 
 from __future__ import annotations
 
+import random
+
+import msgspec
 import pytest
 
 from zvt_crypto.domain.errors import Banned, Throttled
-from zvt_crypto.engine.limits import GUARD_MS, Limits
+from zvt_crypto.engine.limits import BAN_MS, GUARD_MS, LEARNED_MS, Limits
 from zvt_crypto.venues.budget import LimitBudget
 
 MINUTE_NS = 60_000_000_000
@@ -141,3 +144,105 @@ def test_a_refusal_of_something_else_teaches_nothing_about_the_limit():
     limits.spend("b", 3, 1_000)
     limits.refused("b", 5_000, 1_000)
     assert limits.buckets["b"].limit == 1_000
+
+
+# ── Windows that slide ──
+
+
+def sliding(limit: int = 20, window_ms: int = 2_000) -> Limits:
+    limits = Limits()
+    limits.state("b", limit, window_ms, slides=True)
+    return limits
+
+
+def spent_at(limits: Limits, now_ms: int, times: int = 1) -> None:
+    for _ in range(times):
+        assert limits.wait_ms("b", 1, "cancel", now_ms) == 0
+        limits.spend("b", 1, now_ms)
+
+
+@pytest.mark.parametrize(("limit", "window_ms"), [(20, 2_000), (600, 5_000), (10, 1_000)])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_stretch_of_a_sliding_window_holds_more_than_the_limit_wherever_it_begins(limit, window_ms, seed):
+    limits, rng = sliding(limit, window_ms), random.Random(seed)
+    now_ms, sent = 1_000_000, []
+    while now_ms < 1_000_000 + 20 * window_ms:
+        wait_ms = limits.wait_ms("b", 1, "cancel", now_ms)
+        if wait_ms == 0:
+            limits.spend("b", 1, now_ms)
+            sent.append(now_ms)
+        now_ms += wait_ms or rng.choice([0, 0, 0, 1, rng.randrange(window_ms // 4)])
+    late_ms = window_ms // 50  # a request may travel so much longer than another
+    assert max(sum(1 for at in sent if begin <= at < begin + window_ms + late_ms) for begin in sent) <= limit
+
+
+def test_a_sliding_window_gives_nine_tenths_and_more_to_who_always_wants():
+    limits = sliding()
+    now_ms, sent = 1_000_000, 0
+    while now_ms < 1_000_000 + 600_000:
+        wait_ms = limits.wait_ms("b", 1, "live", now_ms)
+        if wait_ms == 0:
+            limits.spend("b", 1, now_ms)
+            sent += 1
+        now_ms += wait_ms
+    assert sent >= 0.9 * 20 * 300
+
+
+def test_a_sliding_window_waits_for_what_must_leave_and_no_longer():
+    limits = sliding()
+    spent_at(limits, 10_000, 10)
+    spent_at(limits, 11_000, 10)
+    # The first ten are counted for the window and two of its fifty parts.
+    assert limits.wait_ms("b", 1, "cancel", 11_000) == 10_000 + 2_080 - 11_000
+    assert limits.wait_ms("b", 11, "cancel", 11_000) == 11_000 + 2_080 - 11_000
+    spent_at(limits, 12_080, 10)
+    assert limits.used("b", 12_080) == 20
+
+
+def test_a_higher_count_of_the_venue_leaves_a_sliding_window_too_and_a_lower_one_is_not_needed():
+    limits = sliding()
+    spent_at(limits, 10_000, 3)
+    limits.believe("b", 19, 10_500)
+    limits.believe("b", 1, 11_900)
+    assert [limits.used("b", at) for at in (11_900, 12_100, 12_600)] == [19, 16, 0]
+
+
+def test_a_clock_that_went_back_does_not_close_a_sliding_window():
+    limits = sliding()
+    spent_at(limits, 100_000, 20)
+    spent_at(limits, 50_000, 20)
+    assert limits.wait_ms("b", 1, "cancel", 49_990) > 0, "a little back is the same window"
+    assert limits.wait_ms("b", 1, "cancel", 52_100) == 0
+
+
+def test_a_table_with_sliding_windows_is_read_back_as_it_was():
+    limits = sliding()
+    spent_at(limits, 10_000, 5)
+    again = msgspec.json.decode(msgspec.json.encode(limits), type=Limits)
+    assert again == limits
+
+
+def test_each_try_for_more_that_is_refused_makes_the_next_wait_twice_as_long():
+    limits = sliding()
+    now_ms, waits = 10_000, []
+    for _ in range(4):
+        limits.spend("b", 12, now_ms)  # the twelfth is one too many
+        limits.refused("b", 100, now_ms)
+        learned_ms, limit = now_ms, limits.buckets["b"].limit
+        assert limit == 11
+        while limits.buckets["b"].limit == limit:
+            now_ms += 60_000
+            limits.used("b", now_ms)
+        waits.append((now_ms - learned_ms) // LEARNED_MS)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_after_a_ban_half_is_kept_to_for_a_day():
+    limits = sliding(600, 5_000)
+    limits.spend("b", 570, 10_000)
+    limits.refused("b", BAN_MS, 10_000)
+    assert limits.buckets["b"].limit == 285
+    limits.used("b", 10_000 + 23 * 3_600_000)
+    assert limits.buckets["b"].limit == 285
+    limits.used("b", 10_000 + 25 * 3_600_000)
+    assert limits.buckets["b"].limit == 345

@@ -11,6 +11,7 @@ from zvt_crypto.domain.time import INTERVALS, Interval
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.okx import request, spec
 from zvt_crypto.venues.okx.manners import OkxManners
+from zvt_crypto.venues.okx.rest import manners
 from zvt_crypto.venues.okx.sign import sign, sign_login
 from zvt_crypto.venues.okx.spec import REGIONS, OkxHosts, OkxOptions
 from zvt_crypto.venues.okx.units import traded_of
@@ -58,13 +59,10 @@ def test_days_and_longer_open_at_utc():
     }  # fmt: skip
 
 
-def test_no_window_of_the_venue_holds_more_than_it_allows_wherever_it_begins():
-    for path, (most, window_ms) in spec.PUBLISHED.items():
-        ours, part_ms = spec.LIMITS[spec.bucket(path)]
-        touched = window_ms // part_ms + 1  # aligned parts that any window of that length can touch
-        assert ours * touched <= most
-    ours, part_ms = spec.LIMITS[spec.CONNECT_BUCKET]
-    assert ours * (1_000 // part_ms + 1) <= spec.CONNECTS[0]
+def test_the_limits_are_the_published_ones_and_hold_wherever_a_window_begins():
+    assert {name: spec.LIMITS[spec.bucket(name)] for name in spec.PUBLISHED} == spec.PUBLISHED
+    assert spec.LIMITS[spec.CONNECT_BUCKET] == spec.CONNECTS
+    assert manners(spec.OkxHosts()).slides
 
 
 def test_signatures_are_the_reference_ones():

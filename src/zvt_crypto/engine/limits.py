@@ -1,11 +1,14 @@
 """How much may still be sent to a venue: a table of its limits, and the rules of who may spend from them. Pure: time is an argument.
 
-Windows are fixed and begin at multiples of their length. A limit that a venue lowers without a word is learned from its refusals.
+Windows are fixed and begin at multiples of their length, or slide: then a limit holds for every stretch of that length, wherever it
+begins. A limit that a venue lowers without a word is learned from its refusals.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -19,14 +22,23 @@ SHARES: dict[Priority, float] = {"cancel": 1.0, "order": 0.98, "live": 0.95, "ba
 GUARD_MS = 50
 # A lower count from the venue is believed once nothing of ours can be on its way any more.
 QUIET_MS = 1_000
-# A limit learned from a refusal is tried higher again after this long, a tenth at a time.
+# A limit learned from a refusal is tried higher again after this long, a tenth at a time; twice as long after each try that was refused.
 LEARNED_MS = 600_000
+_PROBE_MOST_MS = 4 * 3_600_000
+# A refusal that shuts us out this long is a ban: venues throttle for a minute at most and ban for two at least. How much was too much
+# was not said, and to try for it would cost the next ban: half of what was used is kept to for a day.
+BAN_MS = 120_000
+_AFTER_BAN_MS = 24 * 3_600_000
+# Parts of a sliding window. What was sent is counted for one part longer than the window, since answers and requests need not travel
+# equally fast: 40 ms of two seconds.
+SLOTS = 50
 # A refusal below this share of the limit teaches nothing: it was about something else (a burst rule, another user of the address).
 _LEAST_LEARNED = 0.2
 
 
 class Bucket(msgspec.Struct):
-    """One limit. `stated` is the venue's word, `limit` what we go by."""
+    """One limit. `stated` is the venue's word, `limit` what we go by. `sent`, of a window that slides: [part of time, weight], oldest
+    first, at most SLOTS + 2 of them."""
 
     limit: int
     window_ms: int
@@ -36,15 +48,61 @@ class Bucket(msgspec.Struct):
     last_spent_ms: int = 0
     closed_until_ms: int = 0
     learned_ms: int = 0  # when `limit` was lowered by a refusal; 0: it is the stated one
+    probe_ms: int = LEARNED_MS  # how long after that a higher one is tried
+    is_probe: bool = False  # whether it was, and nobody refused yet
+    slides: bool = False
+    sent: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
     def roll(self, now_ms: int) -> None:
         """Begin the window that holds `now_ms`. A clock that went back a little stays in the newer window."""
-        window = now_ms // self.window_ms
-        if window > self.window or self.window - window > 1:
-            self.window, self.used = window, 0
-        if self.learned_ms and now_ms - self.learned_ms >= LEARNED_MS:
-            self.limit = min(self.stated, self.limit + max(1, self.stated // 10))
+        if self.slides:
+            self._slide(now_ms // self.slot_ms)
+        else:
+            window = now_ms // self.window_ms
+            if window > self.window or self.window - window > 1:
+                self.window, self.used = window, 0
+        if self.learned_ms and now_ms - self.learned_ms >= self.probe_ms:
+            self.limit, self.is_probe = min(self.stated, self.limit + max(1, self.stated // 10)), True
             self.learned_ms = 0 if self.limit == self.stated else now_ms
+
+    @property
+    def slot_ms(self) -> int:
+        """The length of a part of a window that slides."""
+        return max(1, self.window_ms // SLOTS)
+
+    def add(self, weight: int, now_ms: int) -> None:
+        """Count it in the window, which has been rolled."""
+        self.used += weight
+        if not self.slides:
+            return
+        slot = max(now_ms // self.slot_ms, self.sent[-1][0] if self.sent else 0)
+        if self.sent and self.sent[-1][0] == slot:
+            self.sent[-1] = (slot, self.sent[-1][1] + weight)
+        else:
+            self.sent.append((slot, weight))
+
+    def room_ms(self, too_much: int, now_ms: int) -> int:
+        """How long until so much weight has left the window, or all of it has."""
+        if not self.slides:
+            return self.window_ms - now_ms % self.window_ms + GUARD_MS
+        gone = list(accumulate(weight for _, weight in self.sent))
+        last = min(bisect_left(gone, too_much), len(gone) - 1)
+        return (self.sent[last][0] + SLOTS + 2) * self.slot_ms - now_ms
+
+    def learn(self, limit: int, probe_ms: int, now_ms: int) -> None:
+        """Go by a lower limit from now on. One that is far below the stated is none."""
+        if self.stated * _LEAST_LEARNED <= limit < self.limit:
+            self.limit, self.learned_ms = limit, now_ms
+            if self.is_probe or probe_ms > self.probe_ms:
+                self.probe_ms = max(probe_ms, min(2 * self.probe_ms, _PROBE_MOST_MS))
+            self.is_probe = False
+
+    def _slide(self, slot: int) -> None:
+        if self.sent and self.sent[-1][0] > slot + SLOTS:
+            self.sent.clear()  # the clock went back by more than a window
+        while self.sent and self.sent[0][0] < slot - SLOTS - 1:
+            del self.sent[0]
+        self.used = sum(weight for _, weight in self.sent)
 
 
 class Limits(msgspec.Struct):
@@ -62,11 +120,11 @@ class Limits(msgspec.Struct):
         if held.limit <= 0:
             return 0
         held.roll(now_ms)
-        share = int(held.limit * SHARES[priority])
+        share = int(held.limit * SHARES[priority] + 0.5)
         # An empty window always takes one request, however heavy: otherwise a limit set too low would hang for ever.
         if held.used + weight <= share or held.used == 0:
             return 0
-        return held.window_ms - now_ms % held.window_ms + GUARD_MS
+        return held.room_ms(held.used + weight - share, now_ms)
 
     def spend(self, bucket: str, weight: int, now_ms: int) -> int:
         """Count it; what the window holds then."""
@@ -74,7 +132,7 @@ class Limits(msgspec.Struct):
         if held is None:
             return 0
         held.roll(now_ms)
-        held.used += weight
+        held.add(weight, now_ms)
         held.last_spent_ms = now_ms
         return held.used
 
@@ -84,25 +142,30 @@ class Limits(msgspec.Struct):
         if held is None:
             return
         held.roll(now_ms)
-        if used > held.used or now_ms - held.last_spent_ms > QUIET_MS:
+        if used > held.used:
+            held.add(used - held.used, now_ms)
+        elif now_ms - held.last_spent_ms > QUIET_MS and not held.slides:
             held.used = used
 
-    def state(self, bucket: str, limit: int, window_ms: int) -> None:
+    def state(self, bucket: str, limit: int, window_ms: int, *, slides: bool = False) -> None:
         """A limit's word, at any time. What was used in the running window stays used; what a refusal taught stays until it is over,
         unless the word has changed."""
         held = self.buckets.get(bucket)
-        if held is None:
-            self.buckets[bucket] = Bucket(limit, window_ms, limit)
-        elif (held.stated, held.window_ms) != (limit, window_ms):
-            held.limit, held.window_ms, held.stated, held.learned_ms = limit, window_ms, limit, 0
+        if held is None or (held.window_ms, held.slides) != (window_ms, slides):
+            closed_until_ms = held.closed_until_ms if held is not None else 0
+            self.buckets[bucket] = Bucket(limit, window_ms, limit, closed_until_ms=closed_until_ms, slides=slides)
+        elif held.stated != limit:
+            held.limit, held.stated, held.learned_ms, held.probe_ms = limit, limit, 0, LEARNED_MS
 
     def refused(self, bucket: str, wait_ms: int, now_ms: int) -> None:
         """The venue throttled or banned us: close the bucket, and take what was used as the limit that holds now."""
         held = self.buckets.setdefault(bucket, Bucket(0, 60_000))
         if held.stated:
             held.roll(now_ms)
-            if held.stated * _LEAST_LEARNED <= held.used < held.limit:
-                held.limit, held.learned_ms = held.used, now_ms
+            if wait_ms >= BAN_MS:
+                held.learn(held.used // 2, _AFTER_BAN_MS, now_ms)
+            else:
+                held.learn(held.used - 1 if held.slides else held.used, LEARNED_MS, now_ms)
         held.closed_until_ms = max(held.closed_until_ms, now_ms + wait_ms)
 
     def used(self, bucket: str, now_ms: int) -> int:

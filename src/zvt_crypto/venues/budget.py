@@ -7,13 +7,11 @@ from functools import partial
 
 from zvt_crypto.domain.errors import Banned, Throttled
 from zvt_crypto.domain.time import NS_PER_MS
-from zvt_crypto.engine.limits import Limits, LimitTable, OwnLimits
+from zvt_crypto.engine.limits import BAN_MS, Limits, LimitTable, OwnLimits
 from zvt_crypto.ports import Clock, Observer, Priority
 
 # How long each is ready to wait for its turn. A window is a minute, or five for connections and funding.
 PATIENCE_MS: dict[Priority, int] = {"cancel": 1_000, "order": 1_000, "live": 90_000, "backfill": 330_000}
-# Venues throttle for a minute at most and ban for two at least.
-BAN_MS = 120_000
 
 
 class LimitBudget:
@@ -46,9 +44,9 @@ class LimitBudget:
         now_ms = self._now_ms()
         self._table.change(lambda limits: limits.believe(bucket, used, now_ms))
 
-    def set_limit(self, bucket: str, limit: int, window_ms: int) -> None:
+    def set_limit(self, bucket: str, limit: int, window_ms: int, *, slides: bool = False) -> None:
         """State a limit, at any time. What was used in the running window stays used."""
-        self._table.change(lambda limits: limits.state(bucket, limit, window_ms))
+        self._table.change(lambda limits: limits.state(bucket, limit, window_ms, slides=slides))
 
     def penalise(self, bucket: str, wait_ms: int) -> None:
         """Close the bucket for `wait_ms`, or longer where it is closed longer already."""

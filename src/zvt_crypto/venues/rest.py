@@ -38,7 +38,7 @@ class RestManners(msgspec.Struct, frozen=True):
     """What a venue's REST is like.
 
     hosts: market → base URL. fallbacks: market → base URL that serves it where the first host refuses our region.
-    limits: bucket → (most, window_ms), until the venue states others.
+    limits: bucket → (most, window_ms), until the venue states others. slides: whether they hold for any stretch of that length.
     judge: (call, response, our clock in ms) → the error that the answer is, None where it is an answer. HTTP status or body may decide.
     believe: (call, response) → (bucket, used) as the venue counts, None where it does not say.
     closes: call → the buckets that are closed as well where the venue bans us.
@@ -50,6 +50,7 @@ class RestManners(msgspec.Struct, frozen=True):
     limits: Mapping[str, tuple[int, int]]
     judge: Callable[[Call, Response, int], VenueError | None]
     time: Callable[[str], tuple[Call, Callable[[bytes], int]]]
+    slides: bool = False
     fallbacks: Mapping[str, str] = {}
     believe: Callable[[Call, Response], tuple[str, int] | None] = lambda _call, _response: None
     closes: Callable[[Call], tuple[str, ...]] = lambda _call: ()
@@ -64,7 +65,7 @@ class RestCaller:
         self._base = dict(manners.hosts)
         self._samples: dict[str, ClockSample] = {}
         for bucket, (limit, window_ms) in manners.limits.items():
-            budget.set_limit(bucket, limit, window_ms)
+            budget.set_limit(bucket, limit, window_ms, slides=manners.slides)
 
     async def read(self, call: Call, priority: Priority) -> bytes:
         """The body of the answer. Raises Refused, GeoBlocked, Throttled, Banned or Unreachable.

@@ -15,7 +15,7 @@ from zvt_crypto.venues.rest import Call, RestManners
 
 def manners(hosts: BybitHosts) -> RestManners:
     """The counts in its headers are those of an account and an endpoint, not of the address: they say when to come back, no more."""
-    return RestManners(exchange=spec.EXCHANGE, hosts={spec.MARKET: hosts.rest}, limits=spec.LIMITS, judge=_judge, time=_time)
+    return RestManners(exchange=spec.EXCHANGE, hosts={spec.MARKET: hosts.rest}, limits=spec.LIMITS, slides=True, judge=_judge, time=_time)
 
 
 def _judge(call: Call, response: Response, now_ms: int) -> VenueError | None:

@@ -89,9 +89,8 @@ def book_limit(depth: int) -> int:
 
 IP_BUCKET = "bybit.ip.requests"
 CONNECT_BUCKET = "bybit.connects"
-# bucket → (limit, window in ms). The venue takes 600 requests in any 5 s and shuts an address out for ten minutes beyond; a budget of
-# 90 a second never sends more than 540 in any 5 s, wherever its windows begin.
-LIMITS: dict[str, tuple[int, int]] = {IP_BUCKET: (90, 1_000), CONNECT_BUCKET: (500, 300_000)}
+# bucket → (limit, window in ms, wherever it begins). Beyond 600 requests in 5 s the venue shuts an address out for ten minutes.
+LIMITS: dict[str, tuple[int, int]] = {IP_BUCKET: (600, 5_000), CONNECT_BUCKET: (500, 300_000)}
 LIMIT_RESET_HEADER = "x-bapi-limit-reset-timestamp"
 
 # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────

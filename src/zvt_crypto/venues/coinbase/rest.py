@@ -20,6 +20,7 @@ def manners(hosts: CoinbaseHosts) -> RestManners:
         exchange=spec.EXCHANGE,
         hosts={"advanced": hosts.advanced_rest, "exchange": hosts.exchange_rest},
         limits=spec.LIMITS,
+        slides=True,
         judge=_judge,
         time=_time,
         believe=_believe,

@@ -19,6 +19,7 @@ def manners(hosts: OkxHosts) -> RestManners:
         exchange=spec.EXCHANGE,
         hosts={spec.REST_MARKET: hosts.rest},
         limits=spec.LIMITS,
+        slides=True,
         judge=_judge,
         time=_time,
         closes=lambda _call: tuple(spec.LIMITS),

@@ -100,9 +100,6 @@ PUBLISHED: dict[str, tuple[int, int]] = {
     "public/funding-rate-history": (10, 2_000),
     "public/mark-price": (10, 2_000),
 }
-# Nobody says where the venue's windows begin. Any two seconds touch at most five of ours of half a second: a fifth of the limit in
-# each keeps to it wherever they begin.
-_PARTS = 4
 CONNECTS = (3, 1_000)
 CONNECT_BUCKET = "okx.connects"
 
@@ -112,16 +109,8 @@ def bucket(path: str) -> str:
     return f"{EXCHANGE}.{path.replace('/', '.')}"
 
 
-def paced(limit: int, window_ms: int) -> tuple[int, int]:
-    """A limit, spread so that no window of that length holds more, wherever it begins."""
-    return max(1, limit // (_PARTS + 1)), window_ms // _PARTS
-
-
-# bucket → (limit, window in ms)
-LIMITS: dict[str, tuple[int, int]] = {
-    **{bucket(path): paced(*published) for path, published in PUBLISHED.items()},
-    CONNECT_BUCKET: (1, 500),  # of three a second
-}
+# bucket → (limit, window in ms, wherever it begins)
+LIMITS: dict[str, tuple[int, int]] = {**{bucket(path): published for path, published in PUBLISHED.items()}, CONNECT_BUCKET: CONNECTS}
 
 # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
