@@ -77,7 +77,7 @@ def test_fields_that_sound_like_secrets_are_emptied_at_any_depth(name: str) -> N
     [
         f"postgresql://user:{CANARY}@host:5432/db",
         f"postgresql://{CANARY}@host/db",
-        f"postgresql://user:a@{CANARY}@host/db",
+        f"postgresql://user:{CANARY}@{CANARY}@host/db",  # a password with an @ in it
         f"postgresql://host/db?sslpassword={CANARY}",
         f"GET /order?symbol=BTCUSDT&signature={CANARY}&x=1",
         f"https://x/y?api_key={CANARY}",
