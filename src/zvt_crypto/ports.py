@@ -297,8 +297,12 @@ class InstrumentStore(Protocol):
         """Create or update. What changed becomes a dated fact, valid from `known_at_ns`. An id is never reused."""
         ...
 
-    async def delist(self, entity_id: str, at_ns: int) -> None:
-        """Mark as delisted from `at_ns`; rows stay. Raises NotFound."""
+    async def delist(self, entity_id: str, at_ns: int, by: Literal["venue", "user"] = "venue") -> None:
+        """Mark as delisted from `at_ns`, since the venue lists it no more, or since a user says so; rows stay. Raises NotFound."""
+        ...
+
+    async def delisted_by(self, entity_id: str) -> Literal["venue", "user"] | None:
+        """Who told of its last delisting; None where none did."""
         ...
 
     async def facts(self, entity_id: str) -> list[tuple[str, str | None, int, int]]:

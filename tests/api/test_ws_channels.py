@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from api.api_parts import BTC, NOW, make_kline
 from api.ws_parts import Hall
+from zvt_crypto.domain.instrument import Instruments, TradingStatus
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Trade
 
 SYMBOL = BTC.id
@@ -34,6 +37,14 @@ async def test_the_missions_frames_are_valid_as_they_stand(hall: Hall) -> None:
     depth = {"channel": "depth", "symbol": "cryptopair_binance_btcusdt", "depth": 20}
     await client.say(method="subscribe", params=depth)
     assert await client.hear() == {"id": None, "result": depth}
+
+
+async def test_what_is_delisted_is_refused_with_a_reason(hall: Hall) -> None:
+    hall.gateway.instruments = lambda: Instruments([msgspec.structs.replace(BTC, status=TradingStatus.DELISTED)])
+    client = await hall.connect()
+    await client.say(method="subscribe", params={"channel": "trade", "symbol": SYMBOL})
+    error = (await client.hear())["error"]
+    assert (error["code"], SYMBOL in error["message"], "delisted" in error["message"]) == ("unsupported", True, True)
 
 
 async def test_a_kline_message_is_a_row_of_the_rest_api_in_the_contracts_envelope(hall: Hall) -> None:

@@ -121,6 +121,25 @@ def test_record_and_query_from_python(wired: Zvt) -> None:
         zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", frame="arrow")  # type: ignore[call-overload]
 
 
+def test_a_delisting_of_the_users_outlives_a_sync_and_a_week_later_the_name_is_another_instrument(wired: Zvt) -> None:
+    wired("pairs", "sync")
+    wired("pairs", "delist", "cryptopair_binance_ethusdt")
+    said = wired("pairs", "sync")
+    assert "note: cryptopair_binance_ethusdt stays delisted: binance lists it, but a user delisted it" in said.err
+    assert wired("pairs", "show", "cryptopair_binance_ethusdt", "--json").json["status"] == "delisted"
+    wired("pairs", "update", "cryptopair_binance_ethusdt", "--status", "active")
+    assert "ethusdt" not in wired("pairs", "sync").err
+
+    wired("pairs", "delist", "cryptopair_binance_btcusdt", "--at", str(int(datetime.now(UTC).timestamp()) - 8 * 86_400))
+    assert (
+        "cryptopair_binance_btcusdt_btcusdt is new: cryptopair_binance_btcusdt, of the same name, was delisted"
+        in wired("pairs", "sync").err
+    )
+    assert wired("pairs", "show", "BTC/USDT", "-e", "binance", "--json").json["id"] == "cryptopair_binance_btcusdt_btcusdt"
+    assert wired("pairs", "show", "cryptopair_binance_btcusdt", "--json").json["status"] == "delisted"
+    assert wired("backfill", "-s", "BTCUSDT", "-i", "1d", "--json").json["reports"][0]["entity_id"] == "cryptopair_binance_btcusdt_btcusdt"
+
+
 WRONG_ARGUMENTS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (None, {}, BadInput, "symbols 'None' is neither a name nor a list of names"),
     (5, {}, BadInput, "symbols '5'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -170,6 +171,24 @@ def test_what_was_stored_is_returned_where_another_has_the_id(settings: Settings
     assert (first.id, second.id) == ("cryptopair_binance_abcusdt", "cryptopair_binance_abcusdt_a-bcusdt")
     assert entities.get_instrument(second.id, settings=settings) == second
     assert entities.get_instrument(first.id, settings=settings) == first
+
+
+def test_a_name_that_was_delisted_may_be_added_as_another_instrument(settings: Settings) -> None:
+    first = entities.add_instrument(pair(), settings=settings)
+    entities.delist_instrument("BTCUSDT", settings=settings)
+    second = entities.add_instrument(pair(), settings=settings)
+    assert (first.id, second.id) == ("cryptopair_binance_btcusdt", "cryptopair_binance_btcusdt_btcusdt")
+    assert entities.get_instrument("BTCUSDT", settings=settings) == second
+
+
+@pytest.mark.parametrize("delist", [lambda s: entities.delist_instrument("BTCUSDT", settings=s),
+                                    lambda s: entities.update_instrument("BTCUSDT", status="delisted", settings=s)])  # fmt: skip
+def test_who_delisted_is_a_fact(settings: Settings, delist: Callable[[Settings], object]) -> None:
+    made = entities.add_instrument(pair(), settings=settings)
+    delist(settings)
+    tellers = [f["value"] for f in entities.get_facts(made.id, settings=settings) if f["field"] == "delisted_by"]
+    assert tellers == ["user"]
+    assert entities.get_instrument("BTCUSDT", settings=settings).delisted_ns is not None
 
 
 def test_an_id_that_does_not_fit_is_refused(settings: Settings) -> None:

@@ -163,6 +163,62 @@ def test_a_relisted_symbol_is_the_living_one() -> None:
     assert found.status is TradingStatus.ACTIVE
 
 
+DAY = 86_400 * 10**9
+
+
+def delisted(at_ns: int | None, listed_ns: int | None = None) -> Instruments:
+    old = assign_ids([pair("LUNAUSDT", "LUNA", "USDT", status=TradingStatus.DELISTED)], Instruments())[0]
+    return Instruments([msgspec.structs.replace(old, delisted_ns=at_ns, listed_ns=listed_ns)])
+
+
+@pytest.mark.parametrize(
+    ("gone_ns", "id_now"),
+    [
+        (DAY, "cryptopair_binance_lunausdt"),
+        (7 * DAY, "cryptopair_binance_lunausdt"),
+        (7 * DAY + 1, "cryptopair_binance_lunausdt_lunausdt"),
+    ],
+)
+def test_a_name_that_comes_back_after_more_than_a_week_is_another_instrument(gone_ns: int, id_now: str) -> None:
+    (made,) = assign_ids([pair("LUNAUSDT", "LUNA", "USDT")], delisted(100 * DAY), 100 * DAY + gone_ns)
+    assert made.id == id_now
+
+
+@pytest.mark.parametrize(
+    ("before_ns", "listing_ns", "gone_ns", "is_same"),
+    [
+        (5, 5, 900 * DAY, True),  # the venue says that it is the same listing
+        (5, 101 * DAY, DAY, False),  # it says that it is not
+        (None, 101 * DAY, DAY, True),  # one of both alone says nothing
+        (5, None, 8 * DAY, False),
+    ],
+)
+def test_a_listing_time_that_both_tell_decides(before_ns: int | None, listing_ns: int | None, gone_ns: int, is_same: bool) -> None:
+    listing = msgspec.structs.replace(pair("LUNAUSDT", "LUNA", "USDT"), listed_ns=listing_ns)
+    (made,) = assign_ids([listing], delisted(100 * DAY, before_ns), 100 * DAY + gone_ns)
+    assert (made.id == "cryptopair_binance_lunausdt") is is_same
+
+
+def test_what_is_still_listed_as_delisted_stays_the_same() -> None:
+    (made,) = assign_ids([pair("LUNAUSDT", "LUNA", "USDT", status=TradingStatus.DELISTED)], delisted(DAY), 900 * DAY)
+    assert made.id == "cryptopair_binance_lunausdt"
+
+
+def test_a_relisted_name_keeps_its_new_id_and_may_be_relisted_again() -> None:
+    (second,) = assign_ids([pair("LUNAUSDT", "LUNA", "USDT")], delisted(DAY), 100 * DAY)
+    table = Instruments([*delisted(DAY), second])
+    assert assign_ids([pair("LUNAUSDT", "LUNA", "USDT")], table, 200 * DAY) == [second]
+    ended = msgspec.structs.replace(second, status=TradingStatus.DELISTED, delisted_ns=200 * DAY)
+    (third,) = assign_ids([pair("LUNAUSDT", "LUNA", "USDT")], Instruments([*delisted(DAY), ended]), 300 * DAY)
+    assert third.id == "cryptopair_binance_lunausdt_lunausdt_2"
+
+
+def test_a_contract_that_settles_otherwise_is_another_instrument() -> None:
+    known = Instruments(assign_ids([perp("BTCUSD", "BTC", "USD", "BTC")], Instruments()))
+    (made,) = assign_ids([perp("BTCUSD", "BTC", "USD", "USD")], known)
+    assert made.id == "cryptoperp_binance_btcusd_btcusd"
+
+
 def test_two_instruments_cannot_share_an_id() -> None:
     one = assign_ids([pair("BTCUSDT", "BTC", "USDT")], Instruments())
     with pytest.raises(BadInput, match="cryptopair_binance_btcusdt"):

@@ -23,6 +23,7 @@ class MemoryStore:
         self.calls = 0
         self.instruments = self.klines = self.trades = self.facts = self  # the nouns share this object; their methods differ in name
         self.table: dict[str, Instrument] = {}
+        self.tellers: dict[str, str] = {}
         self.assets: dict[str, CryptoAsset] = {}
         self.bars: dict[tuple[str, Interval, int], Kline] = {}
         self.ticks: dict[tuple[str, str, str], Trade] = {}
@@ -55,9 +56,14 @@ class MemoryStore:
         self.table.update({i.id: i for i in fresh})
         return Written(new, len(fresh) - new)
 
-    async def delist(self, entity_id: str, at_ns: int) -> None:
+    async def delist(self, entity_id: str, at_ns: int, by: str = "venue") -> None:
         self.check()
+        self.tellers[entity_id] = by
         self.table[entity_id] = msgspec.structs.replace(self.table[entity_id], status=TradingStatus.DELISTED, delisted_ns=at_ns)
+
+    async def delisted_by(self, entity_id: str) -> str | None:
+        self.check()
+        return self.tellers.get(entity_id)
 
     async def save_assets(self, assets: Iterable[CryptoAsset], known_at_ns: int, source: str) -> Written:
         self.check()

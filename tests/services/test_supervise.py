@@ -23,6 +23,7 @@ from zvt_crypto.services.plan import plan_subscriptions
 from zvt_crypto.services.stream import CryptoStreamService
 from zvt_crypto.services.supervise import Supervisor, explained
 from zvt_crypto.services.tables import Tables
+from zvt_crypto.venues.listing import relisted
 
 
 class Flaky:
@@ -217,6 +218,99 @@ def test_what_is_no_longer_listed_is_delisted():
         await made.refresh()
         gone = [i.native_symbol for i in store.table.values() if i.status is TradingStatus.DELISTED]
         assert gone == ["C09USDT"]
+
+    virtual.run(go())
+
+
+class Real(Listing):
+    """Gives ids, and keeps what it listed before, as connectors do."""
+
+    async def fetch_instruments(self) -> list:  # type: ignore[type-arg]
+        self._called("instruments")
+        made, self.instruments = relisted(self.listings, self.instruments, self.now_ns)
+        return made
+
+
+def test_a_running_process_shows_what_is_gone_as_delisted_and_when():
+    async def go() -> None:
+        connector, store = Real(*pairs(10)), MemoryStore()
+        made = tables(connector, store)
+        await made.load()
+        connector.listings = pairs(9)
+        news = await made.refresh()
+        gone = connector.instruments.resolve("C09USDT", "binance")
+        assert (gone.status, gone.delisted_ns) == (TradingStatus.DELISTED, store.table[gone.id].delisted_ns)
+        assert gone.delisted_ns is not None
+        assert news.delisted == [gone.id]
+        assert len(connector.instruments) == 10
+
+    virtual.run(go())
+
+
+def test_what_was_gone_for_a_moment_lives_again_under_its_id_and_that_is_told():
+    async def go() -> None:
+        connector, store, notes = Real(*pairs(10)), MemoryStore(), Notes()
+        made = tables(connector, store, notes)
+        await made.load()
+        connector.listings = pairs(9)
+        await made.refresh()
+        connector.listings, connector.now_ns = pairs(10), VirtualClock().now_ns()
+        news = await made.refresh()
+        back = store.table["cryptopair_binance_c09usdt"]
+        assert (back.status, back.delisted_ns, len(store.table)) == (TradingStatus.ACTIVE, None, 10)
+        assert connector.instruments.get(back.id) == back
+        assert news.listed_again == [back.id]
+        assert "listed_again" in [name for _, name, _ in notes.notes]
+
+    virtual.run(go())
+
+
+def test_a_name_listed_anew_after_a_week_begins_a_history_of_its_own():
+    async def go() -> None:
+        connector, store, notes = Real(*pairs(10)), MemoryStore(), Notes()
+        made = tables(connector, store, notes)
+        await made.load()
+        connector.listings = pairs(9)
+        await made.refresh()
+        connector.listings, connector.now_ns = pairs(10), VirtualClock().now_ns() + 8 * 86_400 * 10**9
+        await made.refresh()
+        old, new = store.table["cryptopair_binance_c09usdt"], store.table["cryptopair_binance_c09usdt_c09usdt"]
+        assert (old.status, new.status) == (TradingStatus.DELISTED, TradingStatus.ACTIVE)
+        assert connector.instruments.resolve("C09/USDT", "binance") == new
+        assert [f["before"] for _, name, f in notes.notes if name == "relisted"] == [old.id]
+
+    virtual.run(go())
+
+
+def test_what_a_user_delisted_stays_so_while_the_venue_lists_it():
+    async def go() -> None:
+        connector, store, notes = Real(*pairs(3)), MemoryStore(), Notes()
+        made = tables(connector, store, notes)
+        await made.load()
+        name = "cryptopair_binance_c01usdt"
+        await store.delist(name, VirtualClock().now_ns(), by="user")  # another process
+        connector.now_ns = VirtualClock().now_ns()
+        news = await made.refresh()
+        assert store.table[name].status is TradingStatus.DELISTED
+        assert connector.instruments.resolve(name).status is TradingStatus.DELISTED
+        assert news.kept_delisted == [name]
+        assert [f["instrument"] for _, event, f in notes.notes if event == "kept_delisted"] == [name]
+
+    virtual.run(go())
+
+
+def test_what_a_venue_lists_as_delisted_was_so_since_it_was_first_seen():
+    async def go() -> None:
+        connector, store = Real(*pairs(2)), MemoryStore()
+        made = tables(connector, store)
+        await made.load()
+        connector.listings = [pairs(2)[0], msgspec.structs.replace(pairs(2)[1], status=TradingStatus.DELISTED)]
+        await made.refresh()
+        since_ns = store.table["cryptopair_binance_c01usdt"].delisted_ns
+        assert since_ns is not None
+        await asyncio.sleep(3600)
+        await made.refresh()
+        assert store.table["cryptopair_binance_c01usdt"].delisted_ns == since_ns
 
     virtual.run(go())
 

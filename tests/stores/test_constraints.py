@@ -123,6 +123,7 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("instrument_fact", "instrument_fact_status"): [fact("status", "'asleep'")],
     ("instrument_fact", "instrument_fact_step"): [fact("tick", "'0'")],
     ("instrument_fact", "instrument_fact_least"): [fact("min_notional", "'-1'")],
+    ("instrument_fact", "instrument_fact_teller"): [fact("delisted_by", "'nobody'")],
     ("instrument_fact", "instrument_fact_time"): [fact("listed_ns", "'-1'")],
     ("kline_revision", "kline_revision_slug"): [revision(slug="2m")],
     ("kline_revision", "kline_revision_instrument"): [revision(key=99)],

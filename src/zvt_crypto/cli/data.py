@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import polars
 
     from zvt_crypto.cli.fetch import Synced
+    from zvt_crypto.ports import Observer
 
 Symbols = str | Sequence[str]
 MOST_ROWS = 10_000_000  # of one query; about 3 GB as structs
@@ -134,9 +135,10 @@ def record_data(
     return run(go)
 
 
-def sync_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> Synced:
+def sync_instruments(exchange: str | None = None, *, settings: Settings | None = None, observer: Observer | None = None) -> Synced:
     """Read everything that the exchange lists into the database. Returns what was written: (assets, instruments, left_out).
 
+    What it lists no more is delisted, and what you delisted stays so: `observer` hears of both.
     left_out: market → reason, of those that the exchange does not serve in this region; GeoBlocked is raised where that is all of them.
     """
     chosen = settings or load_settings()
@@ -145,7 +147,7 @@ def sync_instruments(exchange: str | None = None, *, settings: Settings | None =
     async def go() -> Synced:
         from zvt_crypto.cli.fetch import sync_listings
 
-        return await sync_listings(chosen, name)
+        return await sync_listings(chosen, name, observer)
 
     return run(go)
 

@@ -53,8 +53,9 @@ def add_instrument(listing: Instrument, *, settings: Settings | None = None) -> 
     checked = check_listing(listing)
 
     async def write(store: Store) -> Instrument:
-        made = with_id(checked, await store.instruments.load())
-        await store_listings(store, made.exchange, [made], _now_ns())
+        now_ns = _now_ns()
+        made = with_id(checked, await store.instruments.load(), now_ns)
+        await store_listings(store, made.exchange, [made], now_ns)
         return made
 
     return _with_store(settings, write)
@@ -67,22 +68,30 @@ def update_instrument(symbol: str, exchange: str | None = None, *, settings: Set
     """
 
     async def write(store: Store) -> Instrument:
+        now_ns = _now_ns()
         before = (await store.instruments.load()).resolve(symbol, exchange)
         after = changed(before, changes)
-        await store.instruments.save([after], _now_ns())
+        if after.status is TradingStatus.DELISTED and before.status is not TradingStatus.DELISTED:
+            after = msgspec.structs.replace(after, delisted_ns=after.delisted_ns or now_ns)
+            await store.instruments.delist(after.id, after.delisted_ns or now_ns, by="user")
+        await store.instruments.save([after], now_ns)
         return after
 
     return _with_store(settings, write)
 
 
 def delist_instrument(symbol: str, exchange: str | None = None, *, at: object = None, settings: Settings | None = None) -> str:
-    """Mark as delisted from `at` (now when None); its rows stay. Returns the entity id."""
+    """Mark as delisted from `at` (now when None); its rows stay. Returns the entity id.
+
+    What the exchange lists does not undo it, `update_instrument(…, status="active")` does; listed a week later still, or again, the name
+    is another instrument.
+    """
 
     async def write(store: Store) -> str:
         now_ns = _now_ns()
         at_ns = now_ns if at is None else parse_time(at)
         entity_id = (await store.instruments.load()).resolve(symbol, exchange).id
-        await store.instruments.delist(entity_id, at_ns)
+        await store.instruments.delist(entity_id, at_ns, by="user")
         after = (await store.instruments.load()).get(entity_id)
         if at_ns <= now_ns and after is not None and after.status is not TradingStatus.DELISTED:
             # A status that was noted after `at` would stand: what is said now about the past overrules it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,10 +13,11 @@ from zvt_crypto.domain.errors import BadInput, UnknownSymbol, shown
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.services.backfill import Backfill, BackfillReport, Progress
+from zvt_crypto.services.tables import Tables
 from zvt_crypto.venues.clock import SystemClock
 
 if TYPE_CHECKING:
-    from zvt_crypto.ports import ExchangeConnector, Store, Written
+    from zvt_crypto.ports import ExchangeConnector, Observer, Store, Written
 
 Watch = Callable[[Instrument], Progress]
 Work = Callable[[str, Progress], Awaitable[BackfillReport]]
@@ -25,7 +25,14 @@ NOUNS = ("klines", "trades", "funding", "mark", "gaps")
 
 
 async def fetch_history(
-    settings: Settings, symbols: str | Sequence[str], what: str, interval: Interval, start: object, end: object, watch: Watch | None = None
+    settings: Settings,
+    symbols: str | Sequence[str],
+    what: str,
+    interval: Interval,
+    start: object,
+    end: object,
+    watch: Watch | None = None,
+    observer: Observer | None = None,
 ) -> list[BackfillReport]:
     """Fetch what is missing of each symbol, one after the other. `watch` makes the progress function of an instrument.
 
@@ -36,9 +43,10 @@ async def fetch_history(
         raise BadInput(f"what {shown(what)} is none of {', '.join(NOUNS)}")
     if what in ("trades", "mark") and start_ns is None:
         raise BadInput(f"{what} need a start: all of an instrument's would be more than anybody wants")
-    async with open_database(settings) as store, open_connector(settings, settings.ingest.exchange) as connector:
-        backfill = Backfill(connector, store, SystemClock(), Silent())
-        instruments = await known_instruments(store, connector, symbols)
+    told = observer or Silent()
+    async with open_database(settings) as store, open_connector(settings, settings.ingest.exchange, observer=told) as connector:
+        backfill = Backfill(connector, store, SystemClock(), told)
+        instruments = await known_instruments(store, connector, symbols, told)
         if what == "gaps":
             return [BackfillReport("", "gaps", await backfill.heal())]
         work: dict[str, Work] = {
@@ -58,28 +66,32 @@ class Synced(NamedTuple):
     left_out: Mapping[str, str]
 
 
-async def sync_listings(settings: Settings, exchange: str) -> Synced:
+async def sync_listings(settings: Settings, exchange: str, observer: Observer | None = None) -> Synced:
     """Everything that the exchange lists into the database. Markets that it does not serve here are left out, unless it is all."""
-    async with open_database(settings) as store, open_connector(settings, exchange) as connector:
-        connector.instruments = await store.instruments.load(connector.exchange)
-        return Synced(*await _sync(store, connector), connector.left_out)
+    told = observer or Silent()
+    async with open_database(settings) as store, open_connector(settings, exchange, observer=told) as connector:
+        return Synced(*await _sync(store, connector, told), connector.left_out)
 
 
-async def known_instruments(store: Store, connector: ExchangeConnector, symbols: str | Sequence[str]) -> list[Instrument]:
+async def known_instruments(
+    store: Store, connector: ExchangeConnector, symbols: str | Sequence[str], observer: Observer
+) -> list[Instrument]:
     """The instruments of the symbols; the exchange is asked what it lists only where the stored table does not know one."""
     connector.instruments = await store.instruments.load(connector.exchange)
     try:
         return resolve_all(connector.instruments, symbols, connector.exchange)
     except UnknownSymbol:
-        await _sync(store, connector)
+        await _sync(store, connector, observer)
         return resolve_all(connector.instruments, symbols, connector.exchange)
 
 
-async def _sync(store: Store, connector: ExchangeConnector) -> tuple[Written, Written]:
-    from zvt_crypto.cli.entities import store_listings
+async def _sync(store: Store, connector: ExchangeConnector, observer: Observer) -> tuple[Written, Written]:
+    from zvt_crypto.cli.entities import name_new_assets
 
-    listed = await connector.fetch_instruments()
-    return await store_listings(store, connector.exchange, listed, time.time_ns())
+    describe = name_new_assets(await store.instruments.load_assets(connector.exchange))
+    tables = Tables(connector, store, SystemClock(), observer, describe, "shipped asset table")
+    news = await tables.refresh()
+    return news.assets, news.instruments
 
 
 def _silent(_done: int, _total: int | None, _rows: int) -> None:

@@ -75,12 +75,13 @@ def check_code(code: str, name: str = "asset") -> None:
         raise BadInput(f"{name} {shown(code)} is not an asset's code: letters and digits, and . _ - within, at most 32")
 
 
-def with_id(listing: Instrument, known: Instruments) -> Instrument:
-    """A new listing with the id that the rule gives it: where another instrument has it, `_{native symbol}` is appended.
+def with_id(listing: Instrument, known: Instruments, now_ns: int) -> Instrument:
+    """A new listing with the id that the rule gives it: where another instrument has it, `_{native symbol}` is appended. One of the same
+    name that is delisted is another instrument, however lately.
 
     Raises BadInput when it is known already, when a living instrument has its native symbol, or when it brings another id.
     """
-    (made,) = assign_ids([listing], known)
+    (made,) = assign_ids([listing], known, now_ns, relisted_after_ns=-1)
     if made.id in known:
         raise BadInput(f"{made.id} is known already: update it instead")
     holder = known.find_native(listing.exchange, kind_of(listing), listing.native_symbol)

@@ -20,7 +20,10 @@ from zvt_crypto.domain.exchanges import ALL_EXCHANGES as ALL_EXCHANGES
 from zvt_crypto.domain.exchanges import EXCHANGES as EXCHANGES
 from zvt_crypto.domain.exchanges import check_exchange as check_exchange
 from zvt_crypto.domain.money import decimals_of
-from zvt_crypto.domain.time import to_datetime
+from zvt_crypto.domain.time import NS_PER_DAY, to_datetime
+
+# A name that comes back sooner is the same listing: exchanges halt for days, and answer with half a list now and then.
+RELISTED_AFTER_NS = 7 * NS_PER_DAY
 
 
 class TradingStatus(enum.StrEnum):
@@ -153,18 +156,40 @@ def natural_id(instrument: Instrument) -> str:
             return future_id(exchange, base, quote, instrument.expiry_ns)
 
 
-def assign_ids(listings: Iterable[Instrument], known: Instruments) -> list[Instrument]:
+def is_same_listing(before: Instrument, listing: Instrument, now_ns: int | None, relisted_after_ns: int = RELISTED_AFTER_NS) -> bool:
+    """Whether what is listed now is what was known by that name: the same parts, and not listed anew after a delisting.
+
+    A delisted one lives again with the same listing time, or, where that is not told by both, if it was gone for at most
+    `relisted_after_ns`. `now_ns` None: nobody asks when.
+    """
+    if _parts(before) != _parts(listing):
+        return False
+    if before.status is not TradingStatus.DELISTED or listing.status is TradingStatus.DELISTED or now_ns is None:
+        return True
+    if before.listed_ns is not None and listing.listed_ns is not None:
+        return before.listed_ns == listing.listed_ns
+    return before.delisted_ns is None or now_ns - before.delisted_ns <= relisted_after_ns
+
+
+def _parts(instrument: Instrument) -> tuple[object, ...]:
+    contract = () if isinstance(instrument, CryptoPair) else (instrument.underlying_asset, instrument.settlement_currency)
+    return natural_id(instrument), instrument.base_asset, instrument.quote_asset, *contract
+
+
+def assign_ids(
+    listings: Iterable[Instrument], known: Instruments, now_ns: int | None = None, relisted_after_ns: int = RELISTED_AFTER_NS
+) -> list[Instrument]:
     """The listings with ids that never change and never collide.
 
-    A listing that is already known (same exchange, kind and native symbol, same parts) keeps its id. A new one gets its natural
-    id, or, where an earlier one holds it (A+BC = AB+C, a relisted name), `<natural id>_<native symbol>`; should even that be
+    A listing that is already known (same exchange, kind and native symbol, and `is_same_listing`) keeps its id. A new one gets its
+    natural id, or, where an earlier one holds it (A+BC = AB+C, a relisted name), `<natural id>_<native symbol>`; should even that be
     taken, a counter follows. The order of `listings` decides among new ones, so pass them in the venue's own order.
     """
     taken = {i.id for i in known}
     made: list[Instrument] = []
     for listing in listings:
         before = known.find_native(listing.exchange, kind_of(listing), listing.native_symbol)
-        if before is not None and natural_id(before) == natural_id(listing):
+        if before is not None and is_same_listing(before, listing, now_ns, relisted_after_ns):
             made.append(msgspec.structs.replace(listing, id=before.id))
             continue
         name = natural_id(listing)

@@ -52,6 +52,7 @@ class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_rows: int = 5_000
     read_rows: int = 20_000
     patience_s: float = 600.0
+    malformed_tries: int = 4  # a page of words instead of data, for example, does not become data by waiting long
     heal_rows: int = 100_000  # a hundred pages of a thousand: some minutes of a venue's budget
 
 
@@ -78,6 +79,7 @@ class Backfill:
         self._observer = observer
         self._options = options or BackfillOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._told = ""  # why the venue is waited for
 
     # ── klines ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -287,7 +289,18 @@ class Backfill:
         return await self._ask(self._connector.fetch_server_time)
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await patiently(call, self._clock, self._rng, self._options.patience_s)
+        options = self._options
+        answer = await patiently(
+            call, self._clock, self._rng, options.patience_s, malformed_tries=options.malformed_tries, tell=self._tell_wait
+        )
+        self._told = ""
+        return answer
+
+    def _tell_wait(self, error: VenueError, wait_s: float) -> None:
+        """At once, since somebody may sit and wait; the same again is no news."""
+        if str(error) != self._told:
+            self._told = str(error)
+            self._observer.note("warning", "venue_waits", reason=self._told, wait_s=round(wait_s, 1))
 
 
 def _jumps(page: Sequence[Kline], length: Interval) -> list[tuple[int, int]]:

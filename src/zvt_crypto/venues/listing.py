@@ -8,9 +8,10 @@ from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import Instrument, Instruments, assign_ids
 
 
-def relisted(listed: Sequence[Instrument], held: Instruments) -> tuple[list[Instrument], Instruments]:
-    """The listed ones with their ids, and the new table: those that were known and are not listed now stay in it as they were."""
-    made = assign_ids(listed, held)
+def relisted(listed: Sequence[Instrument], held: Instruments, now_ns: int) -> tuple[list[Instrument], Instruments]:
+    """The listed ones with their ids, and the new table: those that were known and are not listed now stay in it as they were
+    (whether they are gone is judged where they are stored: one short answer proves nothing)."""
+    made = assign_ids(listed, held, now_ns)
     now = {instrument.id for instrument in made}
     return made, Instruments([*made, *(old for old in held if old.id not in now)])
 

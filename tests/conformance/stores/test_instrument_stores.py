@@ -74,6 +74,16 @@ async def test_a_delisted_one_stays_in_the_table(instrument_store):
         await instrument_store.delist("cryptopair_binance_nobody", KNOWN)
 
 
+async def test_who_told_of_the_last_delisting_is_known(instrument_store):
+    await instrument_store.save([PAIR, PERP], KNOWN)
+    assert await instrument_store.delisted_by(PAIR.id) is None
+    await instrument_store.delist(PAIR.id, KNOWN, by="user")
+    assert await instrument_store.delisted_by(PAIR.id) == "user"
+    await instrument_store.save([PAIR], KNOWN + MINUTE)
+    await instrument_store.delist(PAIR.id, KNOWN + 2 * MINUTE)
+    assert (await instrument_store.delisted_by(PAIR.id), await instrument_store.delisted_by(PERP.id)) == ("venue", None)
+
+
 async def test_a_delisting_that_lies_ahead_is_known_but_not_yet_true(instrument_store):
     await instrument_store.save([PAIR], START)
     next_year = time.time_ns() + 365 * 24 * 60 * MINUTE

@@ -19,7 +19,7 @@ from zvt_crypto.api.ws.protocol import (
     topic_of,
 )
 from zvt_crypto.domain.errors import BadFrame, NotSubscribed, TooMany, Unsupported, ZvtCryptoError
-from zvt_crypto.domain.instrument import Instruments
+from zvt_crypto.domain.instrument import Instruments, TradingStatus
 
 MOST_SUBSCRIPTIONS = 200
 
@@ -73,6 +73,9 @@ class Session:
 
     def _subscribe(self, request_id: RequestId, params: Params) -> None:
         topic = topic_of(params, self._instruments())
+        instrument = self._instruments().get(topic.symbol)
+        if instrument is not None and instrument.status is TradingStatus.DELISTED:
+            raise Unsupported(f"{topic.symbol} is delisted: nothing of it comes any more; its klines are at /kdata")
         if not self._follows(topic.symbol):
             raise Unsupported(f"{topic.symbol} is listed, but not followed here: nothing of it would come")
         if topic not in self.topics and len(self.topics) >= self._most:

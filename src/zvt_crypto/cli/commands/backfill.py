@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.fetch import Watch, fetch_history
-from zvt_crypto.cli.out import print_json
+from zvt_crypto.cli.out import note, print_json
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.teller import Teller
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.time import parse_interval, to_rfc3339
 from zvt_crypto.services.backfill import BackfillReport, Progress
@@ -19,8 +20,8 @@ from zvt_crypto.services.backfill import BackfillReport, Progress
 def run_backfill(settings: Settings, *, interval: str, start: str | None, end: str | None, what: str, as_json: bool) -> int:
     """Fetch, and say what was done."""
     of = parse_interval(interval)
-    with _progress_bars() as watch:
-        reports = run(lambda: fetch_history(settings, settings.ingest.symbols, what, of, start, end, watch))
+    with _progress_bars() as (watch, say):
+        reports = run(lambda: fetch_history(settings, settings.ingest.symbols, what, of, start, end, watch, Teller(say)))
     if as_json:
         print_json({"reports": [_row(report) for report in reports], "rows": sum(report.rows for report in reports)})
         return exits.OK
@@ -45,10 +46,10 @@ def _row(report: BackfillReport) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def _progress_bars() -> Iterator[Watch | None]:
-    """A bar for each instrument on stderr, when that is a terminal."""
+def _progress_bars() -> Iterator[tuple[Watch | None, Callable[[str], None]]]:
+    """A bar for each instrument on stderr, when that is a terminal; and how to say a line beside them."""
     if not sys.stderr.isatty():
-        yield None
+        yield None, note
         return
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -66,4 +67,4 @@ def _progress_bars() -> Iterator[Watch | None]:
             task = bars.add_task(instrument.id, total=None, rows=0)
             return lambda done, total, rows: bars.update(task, completed=done, total=total, rows=rows)
 
-        yield watch
+        yield watch, lambda text: bars.console.print(f"note: {text}", markup=False, highlight=False)

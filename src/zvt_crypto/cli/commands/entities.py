@@ -10,6 +10,7 @@ from zvt_crypto.cli import entities, exits
 from zvt_crypto.cli.listings import make_listing
 from zvt_crypto.cli.out import note, print_json, print_table
 from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.teller import Teller
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import PRECEDENCE, CryptoAsset, TradingStatus, kind_of
 
@@ -75,7 +76,7 @@ def run_sync(settings: Settings, *, as_json: bool) -> int:
     """Read the exchange's instruments into the database."""
     from zvt_crypto.cli.data import sync_instruments
 
-    assets, instruments, left_out = sync_instruments(settings=settings)
+    assets, instruments, left_out = sync_instruments(settings=settings, observer=Teller())
     if as_json:
         print_json({"assets": assets, "instruments": instruments, "left_out": left_out})
     else:

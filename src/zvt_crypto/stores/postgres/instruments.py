@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from zvt_crypto.domain.errors import ConstraintViolated, NotFound, shown
 from zvt_crypto.domain.instrument import (
@@ -91,7 +91,7 @@ class PostgresInstruments:
 
         return await self._pool.write(f"store {len(wanted)} instruments", work)
 
-    async def delist(self, entity_id: str, at_ns: int) -> None:
+    async def delist(self, entity_id: str, at_ns: int, by: Literal["venue", "user"] = "venue") -> None:
         """As ports.InstrumentStore says. `at_ns` may lie ahead: the status changes then."""
 
         async def work(connection: Connection) -> None:
@@ -99,10 +99,20 @@ class PostgresInstruments:
             if key is None:
                 raise NotFound(f"no instrument {shown(entity_id)}")
             text = """INSERT INTO instrument_fact (instrument_id, field, value, valid_from, known_at)
-                      VALUES ($1, 'status', 'delisted', $2, now()), ($1, 'delisted_ns', $3, $2, now())"""
-            await connection.execute(text, key, at_ns, str(at_ns))
+                      VALUES ($1, 'status', 'delisted', $2, now()), ($1, 'delisted_ns', $3, $2, now()),
+                             ($1, 'delisted_by', $4, $2, now())"""
+            await connection.execute(text, key, at_ns, str(at_ns), by)
 
         await self._pool.write(f"delist {entity_id}", work)
+
+    async def delisted_by(self, entity_id: str) -> Literal["venue", "user"] | None:
+        """As ports.InstrumentStore says."""
+        text = """SELECT value FROM instrument_fact JOIN instrument USING (instrument_id)
+                  WHERE id = $1 AND field = 'delisted_by' ORDER BY known_at DESC, fact_id DESC LIMIT 1"""
+        value: Literal["venue", "user"] | None = await self._pool.run(
+            f"read who delisted {entity_id}", lambda connection: connection.fetchval(text, entity_id)
+        )
+        return value
 
     async def facts(self, entity_id: str) -> list[tuple[str, str | None, int, int]]:
         """As ports.InstrumentStore says."""

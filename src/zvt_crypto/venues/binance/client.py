@@ -103,7 +103,7 @@ class BinanceConnector:
                 self._observer.note("warning", "lists_nothing", exchange=EXCHANGE, market=market)
         if not listed:
             raise blocked or Malformed(f"{EXCHANGE} {' and '.join(self.options.markets)} exchangeInfo lists no symbol")
-        made, self.instruments = relisted(listed, self.instruments)
+        made, self.instruments = relisted(listed, self.instruments, self._clock.now_ns())
         return made
 
     # ── History ──

@@ -79,7 +79,7 @@ class BybitConnector:
             for status in spec.STATUSES[category]:
                 for instrument in await self._listed(category, status):
                     listed.setdefault((category, instrument.native_symbol), instrument)
-        made, self.instruments = relisted(list(listed.values()), self.instruments)
+        made, self.instruments = relisted(list(listed.values()), self.instruments, self._clock.now_ns())
         return made
 
     async def _listed(self, category: Category, status: str) -> list[Instrument]:

@@ -75,7 +75,7 @@ class CcxtConnector:
         markets = await self._ask("markets", self._client.load_markets(True))
         listed, drift = instruments_of(self.exchange, markets.values(), self._client.precisionMode)
         note_drift(self._observer, self.exchange, drift)
-        made, self.instruments = relisted(listed, self.instruments)
+        made, self.instruments = relisted(listed, self.instruments, self._clock.now_ns())
         return made
 
     # ── History ──

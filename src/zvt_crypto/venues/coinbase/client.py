@@ -98,7 +98,7 @@ class CoinbaseConnector:
                 self._observer.note("warning", "geo_blocked", exchange=EXCHANGE, market=market, reason=str(error))
         if blocked is not None and not listed:
             raise blocked
-        made, self.instruments = relisted(listed, self.instruments)
+        made, self.instruments = relisted(listed, self.instruments, self._clock.now_ns())
         return made
 
     # ── History ──

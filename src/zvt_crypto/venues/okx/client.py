@@ -82,7 +82,7 @@ class OkxConnector:
             listed += listing.instruments
         if not listed:
             raise Malformed(f"okx lists no instrument in {', '.join(self.options.markets)}")
-        made, self.instruments = relisted(listed, self.instruments)
+        made, self.instruments = relisted(listed, self.instruments, self._clock.now_ns())
         return made
 
     # ── History ──
