@@ -76,6 +76,20 @@ def test_a_quote_that_is_no_tether_stays(place: CoinbaseDesk) -> None:
     assert desk.ask("market/products/ETH-BTC")["alias_to"] == []
 
 
+def test_a_pair_that_is_listed_in_usdc_itself_is_no_other_name() -> None:
+    symbols = [Symbol("spot", "ETH", quote, price, "0.01", "0.001", 10) for quote, price in (("USDT", "2500"), ("USDC", "2600"))]
+    rows = {row["product_id"]: row for row in coinbase_desk(symbols=symbols).ask("market/products")["products"]}
+    assert {name: (row["alias"], row["alias_to"]) for name, row in rows.items()} == {"ETH-USD": ("", []), "ETH-USDC": ("", [])}
+    assert float(rows["ETH-USDC"]["price"]) > float(rows["ETH-USD"]["price"])
+
+
+def test_a_long_listing_tells_no_tickers_and_each_product_its_own() -> None:
+    desk = coinbase_desk(symbols=[Symbol("spot", f"C{number}", "EUR", "10", "0.01", "0.1", 100) for number in range(101)])
+    rows = desk.ask("market/products")["products"]
+    assert (len(rows), {row["price"] for row in rows}) == (101, {""})
+    assert float(desk.ask("market/products/C7-EUR")["price"]) > 0
+
+
 def test_perpetuals_tell_of_their_funding(place: CoinbaseDesk) -> None:
     listed = place.ask("market/products", "product_type=FUTURE")["products"]
     assert [row["product_id"] for row in listed] == [PERP, "ETH-PERP-INTX"]

@@ -20,6 +20,8 @@ TRADES_MOST = 1000
 _ALL = 1_000_000  # levels: the whole book
 _KINDS: dict[str, Kind] = {"SPOT": "SPOT", "FUTURE": "FUTURE"}
 _PRODUCTS_MOST = 1000
+# Of a listing longer than this, only answers about one product tell its ticker: each instrument that is asked begins to trade.
+_TICKERS_MOST = 100
 
 
 def answer(path: str, q: Query) -> bytes:
@@ -68,7 +70,8 @@ def _products(q: Query) -> bytes:
     limit, first = q.limit(_PRODUCTS_MOST, _PRODUCTS_MOST), q.number("offset") or 0
     page = listed[first : first + limit]
     pagination = {"prev_cursor": "", "next_cursor": "", "has_next": first + limit < len(listed), "has_prev": first > 0}
-    return msgspec.json.encode({"products": [_row(q, one) for one in page], "num_products": len(page), "pagination": pagination})
+    rows = [_row(q, one) if len(listed) <= _TICKERS_MOST else wire.product_row(one, None, None) for one in page]
+    return msgspec.json.encode({"products": rows, "num_products": len(page), "pagination": pagination})
 
 
 def _candles(q: Query, product: Product) -> dict[str, Any]:

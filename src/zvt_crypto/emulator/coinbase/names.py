@@ -40,16 +40,12 @@ class Product(NamedTuple):
     book_id: str
     quote: str
     kind: Kind
+    alias_to: tuple[str, ...] = ()  # the products that share its book
 
     @property
     def base(self) -> str:
         """The base currency."""
         return self.listing.base
-
-    @property
-    def alias_to(self) -> tuple[str, ...]:
-        """The products that share its book."""
-        return (f"{self.base}-USDC",) if self.kind == "SPOT" and self.quote == "USD" and self.listing.symbol != self.id else ()
 
 
 def product_of(listing: Listing) -> Product:
@@ -63,13 +59,19 @@ def product_of(listing: Listing) -> Product:
 
 
 def products(world: World, kind: Kind = "SPOT") -> dict[str, Product]:
-    """All products of a kind by id, each with its aliases behind it."""
-    made: dict[str, Product] = {}
+    """All products of a kind by id, each with its other name behind it. A name that is a listing's own is nobody's other name."""
+    listed: dict[str, Product] = {}
     for listing in world.listings("spot" if kind == "SPOT" else "usdm").values():
         one = product_of(listing)
-        made.setdefault(one.id, one)
-        for alias in one.alias_to:
-            made.setdefault(alias, one._replace(id=alias, quote="USDC"))
+        listed.setdefault(one.id, one)
+    made: dict[str, Product] = {}
+    for one in listed.values():
+        other = f"{one.base}-USDC"
+        if kind == "FUTURE" or one.quote != "USD" or one.listing.symbol == one.id or other in listed:
+            made[one.id] = one
+        else:
+            made[one.id] = one._replace(alias_to=(other,))
+            made[other] = one._replace(id=other, quote="USDC")
     return made
 
 

@@ -92,7 +92,7 @@ def product_row(product: Product, day: Day | None, mark: Mark | None) -> dict[st
         "fcm_trading_session_details": None,
         "mid_market_price": "",
         "alias": product.book_id if product.book_id != product.id else "",
-        "alias_to": list(product.alias_to) if product.book_id == product.id else [],
+        "alias_to": list(product.alias_to),
         "base_display_symbol": one.base if is_spot else "",
         "quote_display_symbol": product.quote,
         "view_only": False,
