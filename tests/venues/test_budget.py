@@ -199,12 +199,16 @@ def test_a_sliding_window_waits_for_what_must_leave_and_no_longer():
     assert limits.used("b", 12_080) == 20
 
 
-def test_a_higher_count_of_the_venue_leaves_a_sliding_window_too_and_a_lower_one_is_not_needed():
+def test_a_higher_count_of_the_venue_leaves_a_sliding_window_too_and_a_lower_one_ends_it():
     limits = sliding()
     spent_at(limits, 10_000, 3)
-    limits.believe("b", 19, 10_500)
-    limits.believe("b", 1, 11_900)
-    assert [limits.used("b", at) for at in (11_900, 12_100, 12_600)] == [19, 16, 0]
+    limits.believe("b", 19, 10_200)
+    assert limits.wait_ms("b", 2, "cancel", 10_200) > 0
+    assert [limits.used("b", at) for at in (10_200, 12_100, 12_200)] == [19, 16, 0]
+    spent_at(limits, 20_000, 3)
+    limits.believe("b", 19, 20_200)
+    limits.believe("b", 1, 20_500)
+    assert [limits.used("b", at) for at in (20_500, 21_900, 22_100)] == [3, 3, 0], "what is ours is known better"
 
 
 def test_a_clock_that_went_back_does_not_close_a_sliding_window():
@@ -240,9 +244,27 @@ def test_each_try_for_more_that_is_refused_makes_the_next_wait_twice_as_long():
 def test_after_a_ban_half_is_kept_to_for_a_day():
     limits = sliding(600, 5_000)
     limits.spend("b", 570, 10_000)
-    limits.refused("b", BAN_MS, 10_000)
-    assert limits.buckets["b"].limit == 285
+    for _ in range(3):  # all were on their way
+        limits.refused("b", BAN_MS, 10_000)
+    assert limits.buckets["b"].limit == 300
     limits.used("b", 10_000 + 23 * 3_600_000)
-    assert limits.buckets["b"].limit == 285
+    assert limits.buckets["b"].limit == 300
     limits.used("b", 10_000 + 25 * 3_600_000)
-    assert limits.buckets["b"].limit == 345
+    assert limits.buckets["b"].limit == 360
+
+
+def test_several_refusals_at_once_teach_what_was_served():
+    limits = sliding()
+    limits.spend("b", 14, 10_000)  # four of them too many
+    for _ in range(4):
+        limits.refused("b", 100, 10_010)
+    assert limits.buckets["b"].limit == 10
+
+
+def test_what_the_venue_counts_beyond_ours_teaches_nothing_about_the_limit():
+    limits = sliding()
+    limits.spend("b", 6, 10_000)
+    limits.believe("b", 20, 10_010)
+    limits.refused("b", 100, 10_020)
+    assert limits.buckets["b"].limit == 5
+    assert limits.wait_ms("b", 1, "live", 10_200) > 0

@@ -26,7 +26,7 @@ QUIET_MS = 1_000
 LEARNED_MS = 600_000
 _PROBE_MOST_MS = 4 * 3_600_000
 # A refusal that shuts us out this long is a ban: venues throttle for a minute at most and ban for two at least. How much was too much
-# was not said, and to try for it would cost the next ban: half of what was used is kept to for a day.
+# was not said, and to try for it would cost the next ban: half of the limit is kept to for a day.
 BAN_MS = 120_000
 _AFTER_BAN_MS = 24 * 3_600_000
 # Parts of a sliding window. What was sent is counted for one part longer than the window, since answers and requests need not travel
@@ -37,8 +37,8 @@ _LEAST_LEARNED = 0.2
 
 
 class Bucket(msgspec.Struct):
-    """One limit. `stated` is the venue's word, `limit` what we go by. `sent`, of a window that slides: [part of time, weight], oldest
-    first, at most SLOTS + 2 of them."""
+    """One limit. `stated` is the venue's word, `limit` what we go by. Of a window that slides: `sent`, [part of time, weight], oldest
+    first, at most SLOTS + 2 of them, and `more`, what the venue counts beyond that, believed for the length of the window."""
 
     limit: int
     window_ms: int
@@ -52,11 +52,13 @@ class Bucket(msgspec.Struct):
     is_probe: bool = False  # whether it was, and nobody refused yet
     slides: bool = False
     sent: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    more: int = 0
+    more_until_ms: int = 0
 
     def roll(self, now_ms: int) -> None:
         """Begin the window that holds `now_ms`. A clock that went back a little stays in the newer window."""
         if self.slides:
-            self._slide(now_ms // self.slot_ms)
+            self._slide(now_ms)
         else:
             window = now_ms // self.window_ms
             if window > self.window or self.window - window > 1:
@@ -85,6 +87,8 @@ class Bucket(msgspec.Struct):
         """How long until so much weight has left the window, or all of it has."""
         if not self.slides:
             return self.window_ms - now_ms % self.window_ms + GUARD_MS
+        if not self.sent:
+            return max(1, self.more_until_ms - now_ms)
         gone = list(accumulate(weight for _, weight in self.sent))
         last = min(bisect_left(gone, too_much), len(gone) - 1)
         return (self.sent[last][0] + SLOTS + 2) * self.slot_ms - now_ms
@@ -97,12 +101,27 @@ class Bucket(msgspec.Struct):
                 self.probe_ms = max(probe_ms, min(2 * self.probe_ms, _PROBE_MOST_MS))
             self.is_probe = False
 
-    def _slide(self, slot: int) -> None:
+    def told(self, used: int, now_ms: int) -> None:
+        """The venue's own count, of a window that slides."""
+        self.more = max(0, used - (self.used - self.more))
+        self.more_until_ms = now_ms + self.window_ms
+        self._slide(now_ms)
+
+    def give_back(self) -> None:
+        """The newest request was refused, and so was not counted. Of a window that slides; refusals of fixed ones come with a count."""
+        if self.sent and self.sent[-1][1] > 0:
+            self.sent[-1] = (self.sent[-1][0], self.sent[-1][1] - 1)
+            self.used -= 1
+
+    def _slide(self, now_ms: int) -> None:
+        slot = now_ms // self.slot_ms
         if self.sent and self.sent[-1][0] > slot + SLOTS:
             self.sent.clear()  # the clock went back by more than a window
         while self.sent and self.sent[0][0] < slot - SLOTS - 1:
             del self.sent[0]
-        self.used = sum(weight for _, weight in self.sent)
+        if now_ms >= self.more_until_ms:
+            self.more = 0
+        self.used = self.more + sum(weight for _, weight in self.sent)
 
 
 class Limits(msgspec.Struct):
@@ -142,9 +161,9 @@ class Limits(msgspec.Struct):
         if held is None:
             return
         held.roll(now_ms)
-        if used > held.used:
-            held.add(used - held.used, now_ms)
-        elif now_ms - held.last_spent_ms > QUIET_MS and not held.slides:
+        if held.slides:
+            held.told(used, now_ms)
+        elif used > held.used or now_ms - held.last_spent_ms > QUIET_MS:
             held.used = used
 
     def state(self, bucket: str, limit: int, window_ms: int, *, slides: bool = False) -> None:
@@ -162,10 +181,12 @@ class Limits(msgspec.Struct):
         held = self.buckets.setdefault(bucket, Bucket(0, 60_000))
         if held.stated:
             held.roll(now_ms)
+            held.give_back()
             if wait_ms >= BAN_MS:
-                held.learn(held.used // 2, _AFTER_BAN_MS, now_ms)
+                was_open = held.closed_until_ms <= now_ms  # several that were on their way are one ban
+                held.learn(min(held.used, held.limit // 2) if was_open else held.limit, _AFTER_BAN_MS, now_ms)
             else:
-                held.learn(held.used - 1 if held.slides else held.used, LEARNED_MS, now_ms)
+                held.learn(held.used - held.more, LEARNED_MS, now_ms)
         held.closed_until_ms = max(held.closed_until_ms, now_ms + wait_ms)
 
     def used(self, bucket: str, now_ms: int) -> int:
