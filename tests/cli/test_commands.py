@@ -140,6 +140,25 @@ def test_a_delisting_of_the_users_outlives_a_sync_and_a_week_later_the_name_is_a
     assert wired("backfill", "-s", "BTCUSDT", "-i", "1d", "--json").json["reports"][0]["entity_id"] == "cryptopair_binance_btcusdt_btcusdt"
 
 
+@pytest.mark.parametrize(
+    ("fault", "code", "said"),
+    [
+        ("status = 418\nretry_after = 2\ntimes = 1", 0, r"note: .*418.*; asked again in [12](\.\d)? s"),
+        ('status = 502\nbody = "html"\ntimes = 2', 0, r"note: .*502.*; asked again in 1 s"),
+    ],
+)
+def test_a_backfill_says_at_once_why_it_waits(
+    zvt: Zvt, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, code: int, said: str
+) -> None:
+    script = tmp_path / "faults.toml"
+    script.write_text(f'[[fault]]\nat = "0s"\nkind = "http"\npath = "/api/v3/klines"\n{fault}\n')
+    with emulated("market", "--seed", "5", "--rate", "50", "--faults", str(script)) as place:
+        for name, value in (("DATABASE__URL", database_url), ("BINANCE__REST", place["rest_url"]), ("BINANCE__WS", place["ws_url"])):
+            monkeypatch.setenv(f"ZVT_CRYPTO__{name}", value)
+        done = zvt("backfill", "-s", "BTCUSDT", "-i", "1d")
+    assert (done.code, re.search(said, done.err) is not None) == (code, True), done.err
+
+
 WRONG_ARGUMENTS: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
     (None, {}, BadInput, "symbols 'None' is neither a name nor a list of names"),
     (5, {}, BadInput, "symbols '5'"),

@@ -6,7 +6,7 @@ import pytest
 
 from services.memory_store import MemoryStore
 from services.service_parts import BTC, PERP, START, ListConnector, Notes, kline, trade
-from zvt_crypto.domain.errors import Malformed, Refused, Throttled, UnknownSymbol, Unreachable
+from zvt_crypto.domain.errors import Banned, Malformed, Refused, Throttled, UnknownSymbol, Unreachable
 from zvt_crypto.domain.market import Funding, Gap, MarkPrice
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 from zvt_crypto.emulator import virtual
@@ -105,6 +105,29 @@ def test_throttled_unreachable_and_html_answers_are_asked_again():
         desk.venue.fails = [Throttled("429", 5_000), Unreachable("502"), Malformed("<html>"), Throttled("429", 1)]
         report = await desk.backfill.klines("BTCUSDT", "1m", START, START + 10 * MIN)
         assert (report.rows, len(desk.venue.calls)) == (10, 5)
+
+    virtual.run(go())
+
+
+def test_each_wait_is_told_at_once_with_its_reason_and_length():
+    async def go():
+        desk = Desk(klines=klines_of(*range(10)))
+        desk.venue.fails = [Banned("HTTP 418: banned", 300_000), Malformed("answered '<html>'")]
+        await desk.backfill.klines("BTCUSDT", "1m", START, START + 10 * MIN)
+        told = [fields for _, event, fields in desk.notes.notes if event == "venue_waits"]
+        assert told[0] == {"reason": "HTTP 418: banned", "wait_s": 300.0}
+        assert told[1]["reason"] == "answered '<html>'"
+
+    virtual.run(go())
+
+
+def test_answers_that_cannot_be_read_are_asked_for_a_few_times_only():
+    async def go():
+        desk = Desk()
+        desk.venue.fails = [Malformed(f"answered '<html>' {n}") for n in range(1_000)]
+        with pytest.raises(Malformed, match="<html>' 3"):
+            await desk.backfill.klines("BTCUSDT", "1m", START, START + 10 * MIN)
+        assert len(desk.venue.calls) == 4
 
     virtual.run(go())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from zvt_crypto.cli.out import note
@@ -18,13 +19,16 @@ SAID: Mapping[str, str] = {
     "relisted": "{instrument} is new: {before}, of the same name, was delisted",
     "kept_delisted": "{instrument} stays delisted: {reason}; `pairs update --status active` undoes that",
 }
+AGAIN_S = 60.0
 
 
 class Teller:
-    """ports.Observer for commands: one line a note, on stderr or wherever `say` writes."""
+    """ports.Observer for commands: one line a note, on stderr or wherever `say` writes. The same reason is said once a minute."""
 
-    def __init__(self, say: Callable[[str], None] = note) -> None:
-        self.say = say
+    def __init__(self, say: Callable[[str], None] = note, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._now_s = now_s
+        self._said: tuple[object, float] = (None, 0.0)
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """Nobody reads counters of a command."""
@@ -34,6 +38,8 @@ class Teller:
 
     def note(self, level: str, event: str, **fields: object) -> None:
         """Say it, where it is something to be told."""
-        text = SAID.get(event)
-        if text is not None:
-            self.say(redact_text(" ".join(text.format(**fields).split())))
+        text, said = SAID.get(event), (event, fields.get("reason"), fields.get("instrument"), fields.get("bucket"))
+        if text is None or (said == self._said[0] and self._now_s() - self._said[1] < AGAIN_S):
+            return
+        self._said = said, self._now_s()
+        self._say(redact_text(" ".join(text.format(**fields).split())))

@@ -79,7 +79,6 @@ class Backfill:
         self._observer = observer
         self._options = options or BackfillOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._told = ""  # why the venue is waited for
 
     # ── klines ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -290,17 +289,13 @@ class Backfill:
 
     async def _ask(self, call: Callable[[], Awaitable[T]]) -> T:
         options = self._options
-        answer = await patiently(
+        return await patiently(
             call, self._clock, self._rng, options.patience_s, malformed_tries=options.malformed_tries, tell=self._tell_wait
         )
-        self._told = ""
-        return answer
 
     def _tell_wait(self, error: VenueError, wait_s: float) -> None:
-        """At once, since somebody may sit and wait; the same again is no news."""
-        if str(error) != self._told:
-            self._told = str(error)
-            self._observer.note("warning", "venue_waits", reason=self._told, wait_s=round(wait_s, 1))
+        """At once: somebody may sit and wait."""
+        self._observer.note("warning", "venue_waits", reason=str(error), wait_s=round(wait_s, 1))
 
 
 def _jumps(page: Sequence[Kline], length: Interval) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from zvt_crypto.ports import Clock, Observer, Priority
 
 # How long each is ready to wait for its turn. A window is a minute, or five for connections and funding.
 PATIENCE_MS: dict[Priority, int] = {"cancel": 1_000, "order": 1_000, "live": 90_000, "backfill": 330_000}
+LONG_MS = 5_000  # somebody may sit before a command that says nothing for so long
 
 
 class LimitBudget:
@@ -37,6 +38,8 @@ class LimitBudget:
                 kind = Banned if wait_ms >= BAN_MS else Throttled
                 raise kind(f"{bucket} is closed for {wait_ms} ms: {priority} does not wait that long", wait_ms)
             self._observer.count("rate_budget_waits", bucket=bucket, priority=priority)
+            if priority == "backfill" and wait_ms >= LONG_MS:
+                self._observer.note("info", "rate_budget_waits", bucket=bucket, wait_s=round(wait_ms / 1000, 1))
             await self._clock.sleep(wait_ms / 1000)
 
     def believe(self, bucket: str, used: int) -> None:

@@ -100,12 +100,16 @@ class RestCaller:
             except Throttled as error:
                 if not left or error.wait_ms > PAGE_PATIENCE_MS:
                     raise
-                await self._clock.sleep(error.wait_ms / 1000)
-            except Unreachable:
+                await self._sit_out(error, error.wait_ms / 1000)
+            except Unreachable as error:
                 if not left:
                     raise
-                await self._clock.sleep(1.0 * (PAGE_TRIES - left))
+                await self._sit_out(error, 1.0 * (PAGE_TRIES - left))
         raise AssertionError("the last try returned or raised")
+
+    async def _sit_out(self, error: Throttled | Unreachable, wait_s: float) -> None:
+        self._observer.note("warning", "venue_waits", exchange=self._manners.exchange, reason=str(error), wait_s=wait_s)
+        await self._clock.sleep(wait_s)
 
     async def ask_time(self, market: str) -> int:
         """The venue's clock, ns, as it answers. Keeps the sample where it is sharper than the one held, or that one is old."""
