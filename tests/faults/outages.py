@@ -10,6 +10,8 @@ from faults.venue_live import VenueLive, Which
 from zvt_crypto.domain.market import Trade
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S
 
+# Connections are watched by their habits, which must be learnt first.
+WARM_S = 120.0
 # A cut and a close are told; half open is found by its silence.
 FAULTS = ("cut", "cut", "close", "half open", "half open")
 
@@ -36,7 +38,7 @@ async def outages(live: VenueLive, count: int, *, pause_s: tuple[float, float] =
     made = Outcome(live.venue, live.which, live.seed)
     begins: list[int] = []
     async with live.running():
-        await live.sleep(20.0 if live.is_virtual else 4.0)
+        await live.sleep(WARM_S if live.is_virtual else 4.0)
         for _ in range(count):
             made.kinds.append(rng.choice(kinds))
             begins.append(live.clock.now_ns())
