@@ -509,8 +509,18 @@ class Feed(Protocol):
         ...
 
 
+class SpoolBreak(msgspec.Struct, frozen=True):
+    """A damaged part of a spool: the newest events of each stream before it, and the oldest after it."""
+
+    before: list[Event]
+    after: list[Event]
+    size_bytes: int
+
+
 class Spool(Protocol):
-    """A bounded queue of events in a file, that survives the process."""
+    """A bounded queue of events in a file, that survives the process. `breaks`: what was damaged when it was opened."""
+
+    breaks: list[SpoolBreak]
 
     def append(self, events: Sequence[Event]) -> int:
         """Store what fits; returns how many did."""

@@ -13,6 +13,7 @@ from zvt_crypto.domain.errors import Unsupported
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp, Instruments
 from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade, TradeContinuity
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval, next_ns, parse_interval, parse_time
+from zvt_crypto.ports import SpoolBreak
 
 BTC = "cryptopair_binance_btcusdt"
 PERP = "cryptoperp_binance_btcusdt"
@@ -70,6 +71,7 @@ class Spool:
 
     def __init__(self, room: int) -> None:
         self.room = room
+        self.breaks: list[SpoolBreak] = []
         self.events: list = []  # type: ignore[type-arg]
 
     def append(self, events) -> int:  # type: ignore[no-untyped-def]

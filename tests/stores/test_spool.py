@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import signal
+import struct
 import subprocess
 import sys
+import zlib
+from pathlib import Path
 
+import msgspec
 import pytest
 
 from stores_fixtures import bar, trade
 from zvt_crypto.domain.errors import BadConfig, StoreError
-from zvt_crypto.domain.events import StreamStatus
+from zvt_crypto.domain.events import FEED_VERSION, StreamStatus
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSample, BookSnapshot, BookStale, Funding, Gap, MarkPrice, Ticker
 from zvt_crypto.stores.files.spool import FileSpool
 
@@ -95,7 +100,7 @@ def test_a_torn_last_record_is_cut_off(tmp_path, cut):
     second.close()
 
 
-def test_a_damaged_record_ends_its_segment_only(tmp_path):
+def test_damage_at_the_end_of_a_segment_costs_its_last_record_only(tmp_path):
     first = FileSpool(tmp_path, 100_000)
     first.append(EVENTS[:500])
     first.close()
@@ -107,6 +112,107 @@ def test_a_damaged_record_ends_its_segment_only(tmp_path):
     second = FileSpool(tmp_path, 100_000)
     assert len(second) == 499
     second.close()
+
+
+def flip(file: Path, at: int, bits: int = 1) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= bits
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("at", [45, 47, 49, 55, 70, 200, 5_000, 60_000, -1])
+def test_a_flipped_bit_costs_one_record_and_is_told(tmp_path, at):
+    first = FileSpool(tmp_path, 4 * MB)
+    first.append(EVENTS)
+    first.close()
+    flip(segments(first)[0], at)
+    second = FileSpool(tmp_path, 4 * MB)
+    kept = second.take(2_000)
+    (lost,) = [event for event in EVENTS if event not in kept]
+    assert (len(second), len(kept), second.cut_bytes) == (999, 999, 0)
+    (broken,) = second.breaks
+    number = EVENTS.index(lost)
+    assert broken.before == EVENTS[number - 1 : number] if number else broken.before == []
+    assert broken.after == EVENTS[number + 1 : number + 2]
+    assert 0 < broken.size_bytes < 200
+    second.append(EVENTS[:5])
+    second.drop(999)
+    assert second.take(10) == EVENTS[:5]
+    second.close()
+
+
+def test_a_seed_of_damage_keeps_every_whole_record(tmp_path):
+    first = FileSpool(tmp_path, 4 * MB)
+    first.append(EVENTS)
+    first.close()
+    file, rng = segments(first)[0], random.Random(7)
+    data = bytearray(file.read_bytes())
+    for _ in range(40):
+        at, size = rng.randrange(60, len(data)), rng.choice([1, 3, 50, 400])
+        data[at : at + size] = rng.randbytes(len(data[at : at + size]))
+    file.write_bytes(data)
+    second = FileSpool(tmp_path, 4 * MB)
+    kept = second.take(2_000)
+    assert 800 < len(kept) == len(second) < 1_000
+    assert kept == [event for event in EVENTS if event in kept]
+    assert 0 < len(second.breaks) <= 40
+    while second:
+        second.drop(len(second.take(100)))
+    second.close()
+
+
+def test_more_damage_than_anybody_lists_is_told_as_one(tmp_path):
+    first = FileSpool(tmp_path, 4 * MB)
+    first.append(EVENTS)
+    first.close()
+    data = bytearray(segments(first)[0].read_bytes())
+    for at in range(100, len(data), 400):
+        data[at] ^= 1
+    segments(first)[0].write_bytes(data)
+    second = FileSpool(tmp_path, 4 * MB)
+    assert len(second.breaks) == 50
+    assert second.breaks[-1].after[0] in second.take(1_000)[-6:]
+    second.close()
+
+
+def test_what_was_dropped_before_the_damage_stays_dropped(tmp_path):
+    first = FileSpool(tmp_path, 4 * MB)
+    first.append(EVENTS[:20])
+    first.drop(5)
+    first.close()
+    data = segments(first)[0].read_bytes()
+    flip(segments(first)[0], data.index(b"1005") if b"1005" in data else len(data) // 3)  # the record that the head points to
+    second = FileSpool(tmp_path, 4 * MB)
+    assert second.take(30) == EVENTS[6:20]
+    assert (second.breaks[0].before, second.breaks[0].after) == ([], EVENTS[6:7])
+    second.close()
+
+
+def plain_record(payload: bytes) -> bytes:
+    return struct.pack("<II", len(payload), zlib.crc32(payload)) + payload
+
+
+def test_files_of_before_records_had_marks_are_read_past_damage_too(tmp_path):
+    encode = msgspec.msgpack.Encoder().encode
+    file = tmp_path / "000000000003.spool"
+    file.write_bytes(f"zvt-crypto spool {FEED_VERSION}\n".encode() + b"".join(plain_record(encode(e)) for e in EVENTS[:50]) + b"torn")
+    whole = FileSpool(tmp_path, MB)
+    assert (whole.take(100), whole.breaks, whole.cut_bytes) == (EVENTS[:50], [], 4)
+    whole.append(EVENTS[50:60])
+    assert whole.take(100) == EVENTS[:60]
+    whole.close()
+    flip(file, 200)
+    damaged = FileSpool(tmp_path, MB)
+    assert (len(damaged), len(damaged.breaks)) == (59, 1)
+    assert damaged.take(100) == [e for e in EVENTS[:60] if e in damaged.take(100)]
+    damaged.close()
+
+
+def test_a_file_that_is_damaged_while_it_is_open_is_an_error_and_not_a_wrong_event(spool):
+    spool.append(EVENTS[:10])
+    flip(segments(spool)[0], 200)
+    with pytest.raises(StoreError, match="was damaged since it was opened"):
+        spool.take(10)
 
 
 def test_a_segment_torn_in_its_first_line_is_removed(tmp_path):

@@ -20,7 +20,7 @@ from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookSample, BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, Feed, Observer, Spool, Store
-from zvt_crypto.services.holes import Holes
+from zvt_crypto.services.holes import Holes, gaps_of_break
 
 Row = TypeVar("Row", Trade, Kline, Funding, MarkPrice, BookSample, Gap)
 RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, BookSample, Gap)
@@ -55,6 +55,7 @@ class Recorder:
         self._spool = spool
         self._options = options or RecordOptions()
         self._holes = Holes()
+        self._damaged = self._damage_of(spool)
         self._batch: list[Event] = []
         self._marked_ns: dict[str, int] = {}
         self._idle: asyncio.Event = asyncio.Event()
@@ -70,7 +71,7 @@ class Recorder:
     def backlog(self) -> int:
         """Events and holes that are taken and not yet stored."""
         spooled = len(self._spool) if self._spool is not None else 0
-        return len(self._batch) + self._reader.pending() + spooled + len(self._holes)
+        return len(self._batch) + self._reader.pending() + spooled + len(self._holes) + len(self._damaged)
 
     async def run(self) -> None:
         """Write what comes, until cancelled or stopped."""
@@ -149,6 +150,15 @@ class Recorder:
         if self.dropped == len(lost):
             self._observer.note("error", "record_drops", reason="queue and spool are full", first=len(lost))
 
+    def _damage_of(self, spool: Spool | None) -> list[Gap]:
+        """The holes that damage has left in what waited, told of."""
+        gaps = [gap for found in (spool.breaks if spool is not None else ()) for gap in gaps_of_break(found)]
+        if spool is not None and spool.breaks:
+            size_bytes = sum(found.size_bytes for found in spool.breaks)
+            self._observer.count("spool_damaged_bytes", size_bytes)
+            self._observer.note("error", "spool_damaged", places=len(spool.breaks), size_bytes=size_bytes, gaps=len(gaps))
+        return gaps
+
     # ── out ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _write_all(self) -> None:
@@ -157,6 +167,9 @@ class Recorder:
         while self._batch:
             await self._write(self._batch[:rows])
             del self._batch[:rows]
+        if self._damaged:  # before the events around it are let go: they are what shows it
+            await self._write(self._damaged)
+            self._damaged = []
         while self._spool is not None and len(self._spool):
             taken = self._spool.take(rows)
             await self._write(self._wanted(taken))
