@@ -137,6 +137,11 @@ class MemoryStore:
         self.paid.update({(r.instrument, r.event_ns): r for r in rows})
         return Written(len(rows))
 
+    async def read_funding(self, instrument: str, start_ns: int | None = None, end_ns: int | None = None) -> list[Funding]:
+        self.check()
+        rows = sorted((f for f in self.paid.values() if f.instrument == instrument), key=lambda f: f.event_ns)
+        return _cut(rows, lambda f: f.event_ns, start_ns, end_ns)
+
     async def save_mark(self, rows: Sequence[MarkPrice], known_at_ns: int) -> Written:
         self.check()
         self.marks.update({(r.instrument, r.event_ns): r for r in rows})

@@ -56,6 +56,9 @@ class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
     heal_rows: int = 100_000  # a hundred pages of a thousand: some minutes of a venue's budget
 
 
+_FUNDING_LEAD_NS = 2 * NS_PER_DAY  # no venue settles less often than once a day
+
+
 def _silent(_done: int, _total: int | None, _rows: int) -> None:
     return
 
@@ -177,8 +180,13 @@ class Backfill:
         progress(len(rows), len(rows), len(rows))
         return BackfillReport(name, "funding", len(rows))
 
-    async def mark(self, symbol: str, since: object, until: object = None, progress: Progress = _silent) -> BackfillReport:
-        """Mark and index prices, one a minute, day by day; days that are stored whole are not asked for again."""
+    async def mark(
+        self, symbol: str, since: object, until: object = None, progress: Progress = _silent, most_rows: int | None = None
+    ) -> BackfillReport:
+        """Mark and index prices, one a minute, day by day; days that are stored whole are not asked for again.
+
+        `most_rows`: end early after so many (None: no bound).
+        """
         name = self._resolve(symbol).id
         start_ns = floor_ns(Interval.MIN_1, parse_time(since))
         end_ns = parse_time(until) if until is not None else await self._venue_time()
@@ -191,6 +199,8 @@ class Backfill:
                 rows += len(day)
             at_ns = until_ns
             progress((at_ns - start_ns) // NS_PER_MINUTE, (end_ns - start_ns) // NS_PER_MINUTE, rows)
+            if most_rows is not None and rows >= most_rows:
+                return BackfillReport(name, "mark", rows, is_cut=at_ns < end_ns)
         return BackfillReport(name, "mark", rows)
 
     async def _has_marks(self, name: str, start_ns: int, end_ns: int) -> bool:
@@ -200,7 +210,8 @@ class Backfill:
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def heal(self) -> int:
-        """Fetch what open gaps of trades and klines of this exchange miss. Returns how many gaps were closed; the others stay open.
+        """Fetch what open gaps of this exchange miss: trades, klines, mark prices and funding (nobody has books of the past). Returns how
+        many gaps were closed; the others stay open.
 
         Of each gap so much that all have their turn; a venue that does not answer ends the pass.
         """
@@ -229,7 +240,26 @@ class Backfill:
             return all(report.is_complete for report in reports)
         if gap.channel == "trade" or gap.channel == "agg":
             return await self._heal_trades(gap, gap.channel)
-        return False
+        if gap.channel == "funding":
+            return await self._heal_funding(gap)
+        return gap.channel == "mark" and await self._heal_marks(gap)
+
+    async def _heal_funding(self, gap: Gap) -> bool:
+        """The venue's history is whole where it reaches back to a settlement before the gap."""
+        rows: list[Funding] = await self._ask(
+            lambda: self._connector.fetch_funding(gap.instrument, since=max(0, gap.start_ns - _FUNDING_LEAD_NS), until=gap.end_ns)
+        )
+        await self._store.facts.save_funding(rows, self._clock.now_ns())
+        return any(row.event_ns <= gap.start_ns for row in rows)
+
+    async def _heal_marks(self, gap: Gap) -> bool:
+        """Whole where each minute has a row."""
+        start_ns, end_ns = (
+            floor_ns(Interval.MIN_1, gap.start_ns),
+            floor_ns(Interval.MIN_1, max(gap.start_ns, gap.end_ns - 1)) + NS_PER_MINUTE,
+        )
+        await self.mark(gap.instrument, start_ns, end_ns, most_rows=self._options.heal_rows)
+        return await self._has_marks(gap.instrument, start_ns, end_ns)
 
     async def _heal_trades(self, gap: Gap, stream: TradeStream) -> bool:
         first_id = gap.first_id if self._connector.trade_continuity(gap.instrument, stream) == "dense" else None

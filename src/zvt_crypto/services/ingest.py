@@ -13,14 +13,15 @@ from typing import Protocol
 from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, VenueError
 from zvt_crypto.domain.events import MarketEvent, StreamStatus
 from zvt_crypto.domain.instrument import CryptoPair
-from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
+from zvt_crypto.domain.market import Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_S, Interval, count_opens, floor_ns, next_ns
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.continuity import DenseTrades
-from zvt_crypto.services.funding import FundingPoll
+from zvt_crypto.services.funding import MOST_NS, FundingPoll
 from zvt_crypto.services.klineflow import KlineFlow
 from zvt_crypto.services.looseflow import LooseTradeFlow
+from zvt_crypto.services.markflow import MarkFlow
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.overlap import KNOWN_NS, LooseTrades
 from zvt_crypto.services.route import Route
@@ -72,6 +73,7 @@ class Ingest:
         self._trades: dict[tuple[str, TradeStream], TradeFlow | LooseTradeFlow] = {}
         self._klines: dict[tuple[str, Interval], KlineFlow] = {}
         self._funding: dict[str, FundingPoll] = {}
+        self._marks: dict[str, MarkFlow] = {}
 
     async def run(self) -> None:
         """Until cancelled, or until something fails that a new start must mend."""
@@ -83,7 +85,8 @@ class Ingest:
         self.routes = [self._route(number, part) for number, part in enumerate(self.connector.routes(self.subscriptions), 1)]
         try:
             async with asyncio.TaskGroup() as group:
-                parts: list[_Part] = [*self._trades.values(), *self._klines.values(), *self._funding.values(), *self.routes]
+                parts: list[_Part] = [*self._trades.values(), *self._klines.values(), *self._funding.values(), *self._marks.values()]
+                parts += self.routes
                 for part in parts:
                     group.create_task(part.run())
                 group.create_task(self._refresh())
@@ -94,7 +97,7 @@ class Ingest:
     # ── route.Sink ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, event: MarketEvent) -> None:
-        """An event of a connection: trades and klines through their flows, all else straight onto the feed."""
+        """An event of a connection: trades, klines and mark prices through their flows, all else straight onto the feed."""
         if isinstance(event, Trade):
             trades = self._trades.get((event.instrument, event.stream))
             if trades is not None:
@@ -104,6 +107,11 @@ class Ingest:
             klines = self._klines.get((event.instrument, event.interval))
             if klines is not None:
                 klines.on_kline(event)
+                return
+        elif isinstance(event, MarkPrice):
+            marks = self._marks.get(event.instrument)
+            if marks is not None:
+                marks.on_mark(event)
                 return
         self._feed.publish(event)
 
@@ -165,7 +173,17 @@ class Ingest:
             and name not in self._funding
             and not isinstance(self.connector.instruments.get(name), CryptoPair)
         ):
-            self._funding[name] = FundingPoll(self.connector, name, self._feed, self._clock, self._observer, self._options.funding_poll_s)
+            poll_s, last_ns = self._options.funding_poll_s, await self._last_funding(name, venue_ns)
+            self._funding[name] = FundingPoll(self.connector, name, self._feed, self._clock, self._observer, poll_s, last_ns)
+            stored = await self._store.facts.read_mark(name, limit=1)
+            shared = (self._feed.publish, self._clock, self._observer, self._options, self._rng)
+            self._marks[name] = MarkFlow(self.connector, name, *shared, stored[-1].event_ns if stored else None)
+
+    async def _last_funding(self, name: str, venue_ns: int) -> int | None:
+        """When the newest stored settlement was."""
+        read = self._store.facts.read_funding
+        stored = await read(name, venue_ns - MOST_NS) or await read(name)
+        return stored[-1].event_ns if stored else None
 
     async def _trade_flow(self, name: str, stream: TradeStream, venue_ns: int) -> TradeFlow | LooseTradeFlow:
         options = self._options
