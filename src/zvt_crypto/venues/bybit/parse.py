@@ -25,6 +25,7 @@ SIDES: dict[str, Side] = {"Buy": "buy", "Sell": "sell"}
 _INTERVALS = {name: interval for interval, name in INTERVAL_NAMES.items()}
 # A topic begins after one of these; klines have the second. No topic is longer than 100 letters.
 _TOPIC, _TYPED, _TOPIC_MOST = b'{"topic":"', b'{"type":"snapshot","topic":"', 100
+_TOPIC_AT = len(_TOPIC)
 
 
 class FrameParser:
@@ -57,8 +58,7 @@ class FrameParser:
     def parse(self, payload: bytes, recv_ns: int) -> Sequence[Parsed]:
         """What a frame holds, in the venue's order. Raises Malformed."""
         try:
-            parts = payload.split(b'"', 4)
-            route = self._routes.get(parts[3]) if len(parts) == 5 else None
+            route = self._routes.get(payload[_TOPIC_AT : payload.find(b'"', _TOPIC_AT)])
             if route is not None:
                 return route(payload, recv_ns)
             route = self._routes.get(topic_of(payload))
@@ -98,8 +98,14 @@ class FrameParser:
         decode, sides = self._trades, SIDES
 
         def read(payload: bytes, recv_ns: int) -> Sequence[Parsed]:
+            rows = decode(payload).data
+            if len(rows) == 1:  # as nearly all are
+                (row,) = rows
+                side = sides.get(row.S)
+                if side is not None and row.s == native and not row.BT:
+                    return (Trade(instrument, "trade", row.i, row.p, row.v, side, row.T * 1_000_000, recv_ns),)
             made: list[Parsed] = []
-            for row in decode(payload).data:
+            for row in rows:
                 side = sides.get(row.S)
                 if side is None or row.BT or row.s != native:
                     made.append(self._odd_trade(row, native))

@@ -84,7 +84,7 @@ class FrameParser:
         return found.sequence_num, kind[1](found, recv_ns)
 
     def _trades(self, w: wire.TradesWire, recv_ns: int) -> list[Parsed]:
-        pairs, moment = self._pairs, self._moment
+        pairs, moment, sides = self._pairs, self._moment, TAKER
         made: list[Parsed] = []
         append = made.append
         for event in w.events:
@@ -94,7 +94,7 @@ class FrameParser:
                 if not _rise(rows):
                     rows.sort(key=self._order)
             for row in rows:
-                instrument, side, trade_id = pairs.get(row.product_id), TAKER.get(row.side), row.trade_id
+                instrument, side, trade_id = pairs.get(row.product_id), sides.get(row.side), row.trade_id
                 # As trade_of, without the call: trades of pairs are what most frames are.
                 if (
                     instrument is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -30,6 +30,8 @@ class OkxManners:
         self._natives, self._operations = natives, 0
         self._args = list(dict.fromkeys(arg for one in subscriptions for arg in args_of(one, traded[natives[one.instrument]], natives)))
         self._parser = FrameParser(traded)
+        # What a frame holds; raises Malformed. The parser's own, without a call between: it is asked for every frame.
+        self.parse: Callable[[bytes, int], Sequence[Parsed]] = self._parser.parse
 
     def subscribe(self) -> list[Message]:
         """All channels, as many to a message as the venue takes. It answers each channel by itself."""
@@ -47,10 +49,6 @@ class OkxManners:
         self._operations += 2
         arg = (spec.CHANNELS["depth"], self._natives[instrument])
         return [Message(_operation("", verb, [arg])) for verb in ("unsubscribe", "subscribe")]
-
-    def parse(self, payload: bytes, recv_ns: int) -> Sequence[Parsed]:
-        """What a frame holds. Raises Malformed."""
-        return self._parser.parse(payload, recv_ns)
 
     def doubted(self, payload: bytes) -> Sequence[str] | None:
         """Whose book update a frame that cannot be read may have been."""

@@ -22,7 +22,8 @@ from zvt_crypto.venues.okx.units import Traded
 from zvt_crypto.venues.parsed import Broken, Drift, Parsed, Reply, Shutdown
 
 Found = Sequence[Parsed]
-_Convert = Callable[[Any, int], Found]
+_Decode = Callable[[bytes], Any]
+_Read = Callable[[bytes, int], Found]
 # `{"arg":{"channel":"candle1Dutc","instId":"BTC-USD-SWAP"}`: the end of a head lies within this many bytes.
 _HEAD_MOST = 160
 _KNOWN_MOST = 20_000
@@ -39,10 +40,10 @@ class BooksEnvelope(msgspec.Struct, gc=False):
 
 
 class _Channel(msgspec.Struct, frozen=True):
-    """How the frames of a channel are read: the decoder of all of it, and what makes the converter of one instrument."""
+    """How the frames of a channel are read: the decoder of all of it, and what makes the reader of one instrument."""
 
-    decode: Callable[[bytes], Any]
-    bind: Callable[[Traded], _Convert]
+    decode: _Decode
+    bind: Callable[[_Decode, Traded], _Read]
 
 
 class FrameParser:
@@ -55,14 +56,14 @@ class FrameParser:
         self._traded = traded
         self._funding: dict[str, tuple[float | None, int | None]] = {}
         self._index: dict[str, float] = {}
-        self._known: dict[bytes, tuple[Callable[[bytes], Any], _Convert]] = {}
+        self._known: dict[bytes, _Read] = {}
         self._loose = msgspec.json.Decoder(wire.LooseWire, strict=False)
         candle = _decoder(wire.CandleWire)
         self._channels: dict[str, _Channel] = {
             "trades-all": _Channel(_decoder(wire.TradeWire), _trades),
             "books": _Channel(msgspec.json.Decoder(BooksEnvelope, strict=False).decode, _books),
             "bbo-tbt": _Channel(_decoder(wire.QuoteWire), _quotes),
-            "tickers": _Channel(_decoder(wire.TickerWire), _tickers),
+            "tickers": _Channel(_decoder(wire.TickerWire), _each(make_ticker)),
             "mark-price": _Channel(_decoder(wire.MarkWire), self._marks),
             "funding-rate": _Channel(_decoder(wire.FundingRateWire), self._fundings),
             **{f"candle{bar}": _Channel(candle, _candles(interval)) for bar, interval in INTERVAL_OF.items()},
@@ -73,9 +74,7 @@ class FrameParser:
         """What a frame holds. Raises Malformed."""
         try:
             known = self._known.get(payload.partition(b"}")[0])
-            if known is not None:
-                return known[1](known[0](payload), recv_ns)
-            return self._first_time(payload, recv_ns)
+            return known(payload, recv_ns) if known is not None else self._first_time(payload, recv_ns)
         except BROKEN as error:
             raise Malformed(f"okx frame {excerpt(payload)}: {error}") from None
 
@@ -100,41 +99,41 @@ class FrameParser:
             return (found,)
         if payload.startswith(_ARG) and _head_of(payload) == (loose.arg.channel, loose.arg.instId) and len(self._known) < _KNOWN_MOST:
             self._known[payload.partition(b"}")[0]] = found
-        return found[1](found[0](payload), recv_ns)
+        return found(payload, recv_ns)
 
-    def _reader(self, arg: wire.ArgWire) -> tuple[Callable[[bytes], Any], _Convert] | Drift:
+    def _reader(self, arg: wire.ArgWire) -> _Read | Drift:
         if arg.channel == "index-tickers":  # named by the underlying, which is no instrument of ours
-            return self._index_decode, self._indexes(arg.instId)
+            return self._indexes(arg.instId)
         channel, traded = self._channels.get(arg.channel), self._traded.get(arg.instId)
         if channel is None:
             return Drift("channel", arg.channel)
         if traded is None:
             return Drift("symbol", arg.instId)
-        return channel.decode, channel.bind(traded)
+        return channel.bind(channel.decode, traded)
 
-    def _marks(self, of: Traded) -> _Convert:
-        def convert(frame: Any, recv_ns: int) -> Found:
+    def _marks(self, decode: _Decode, of: Traded) -> _Read:
+        def read(payload: bytes, recv_ns: int) -> Found:
             rate, at_ns = self._funding.get(of.id, (None, None))
             index = self._index.get(of.index)
-            return [MarkPrice(of.id, w.ts * NS_PER_MS, w.markPx, index, rate, at_ns, recv_ns) for w in frame.data]
+            return [MarkPrice(of.id, w.ts * NS_PER_MS, w.markPx, index, rate, at_ns, recv_ns) for w in decode(payload).data]
 
-        return convert
+        return read
 
-    def _fundings(self, of: Traded) -> _Convert:
-        def convert(frame: Any, _recv_ns: int) -> Found:
-            for w in frame.data:
+    def _fundings(self, decode: _Decode, of: Traded) -> _Read:
+        def read(payload: bytes, _recv_ns: int) -> Found:
+            for w in decode(payload).data:
                 self._funding[of.id] = next_funding(w)
             return ()
 
-        return convert
+        return read
 
-    def _indexes(self, underlying: str) -> _Convert:
-        def convert(frame: Any, _recv_ns: int) -> Found:
-            for w in frame.data:
+    def _indexes(self, underlying: str) -> _Read:
+        def read(payload: bytes, _recv_ns: int) -> Found:
+            for w in self._index_decode(payload).data:
                 self._index[underlying] = w.idxPx
             return ()
 
-        return convert
+        return read
 
 
 def next_funding(row: wire.FundingRateWire) -> tuple[float | None, int | None]:
@@ -189,25 +188,28 @@ def _number(value: float | str | None) -> float | None:
     return value if isinstance(value, float) else None
 
 
-def _trades(of: Traded) -> _Convert:
-    entity, base = of.id, of.base
+def _trades(decode: _Decode, of: Traded) -> _Read:
+    entity, base, is_spot = of.id, of.base, of.is_spot
 
-    def convert(frame: Any, recv_ns: int) -> Found:
-        # As make_trade, without the call: the venue sends a frame for each trade, and most frames are trades.
-        if len(frame.data) == 1:
-            (w,) = frame.data
-            side, price = w.side, w.px
+    def read(payload: bytes, recv_ns: int) -> Found:
+        # As make_trade, without the calls: the venue sends a frame for each trade, and most frames are trades.
+        rows = decode(payload).data
+        if len(rows) == 1:
+            (w,) = rows
+            side, price, size = w.side, w.px, w.sz
             if side == "buy" or side == "sell":
-                return (Trade(entity, "trade", str(w.tradeId), price, base(w.sz, price), side, w.ts * NS_PER_MS, recv_ns),)
-        return [make_trade(of, w, recv_ns) for w in frame.data]
+                quantity = size if is_spot else base(size, price)
+                return (Trade(entity, "trade", str(w.tradeId), price, quantity, side, w.ts * NS_PER_MS, recv_ns),)
+        return [make_trade(of, w, recv_ns) for w in rows]
 
-    return convert
+    return read
 
 
-def _books(of: Traded) -> _Convert:
+def _books(decode: _Decode, of: Traded) -> _Read:
     entity, levels = of.id, of.levels
 
-    def convert(frame: Any, recv_ns: int) -> Found:
+    def read(payload: bytes, recv_ns: int) -> Found:
+        frame = decode(payload)
         if frame.action == "update":
             return [
                 BookDelta(entity, _id(w), _id(w), w.prevSeqId, levels(w.bids), levels(w.asks), w.ts * NS_PER_MS, recv_ns)
@@ -217,7 +219,7 @@ def _books(of: Traded) -> _Convert:
             return (Drift("action", frame.action),)
         return [BookSnapshot(entity, _id(w), levels(w.bids), levels(w.asks), w.ts * NS_PER_MS, recv_ns) for w in frame.data]
 
-    return convert
+    return read
 
 
 def _id(row: wire.BooksWire) -> int:
@@ -225,24 +227,24 @@ def _id(row: wire.BooksWire) -> int:
     return row.seqId if row.seqId is not None else row.ts
 
 
-def _quotes(of: Traded) -> _Convert:
-    def convert(frame: Any, recv_ns: int) -> Found:
+def _quotes(decode: _Decode, of: Traded) -> _Read:
+    def read(payload: bytes, recv_ns: int) -> Found:
         made = []
-        for w in frame.data:
+        for w in decode(payload).data:
             bid = of.levels(w.bids)[0] if w.bids else (0.0, 0.0)  # a side without orders
             ask = of.levels(w.asks)[0] if w.asks else (0.0, 0.0)
             made.append(BestQuote(of.id, w.seqId, *bid, *ask, w.ts * NS_PER_MS, recv_ns))
         return made
 
-    return convert
+    return read
 
 
-def _tickers(of: Traded) -> _Convert:
-    return lambda frame, recv_ns: [make_ticker(of, w, recv_ns) for w in frame.data]
+def _each(make: Callable[[Traded, Any, int], Parsed]) -> Callable[[_Decode, Traded], _Read]:
+    return lambda decode, of: lambda payload, recv_ns: [make(of, w, recv_ns) for w in decode(payload).data]
 
 
-def _candles(interval: Interval) -> Callable[[Traded], _Convert]:
-    return lambda of: lambda frame, recv_ns: [make_kline(of, interval, w, recv_ns) for w in frame.data]
+def _candles(interval: Interval) -> Callable[[_Decode, Traded], _Read]:
+    return lambda decode, of: lambda payload, recv_ns: [make_kline(of, interval, w, recv_ns) for w in decode(payload).data]
 
 
 def _decoder(row: type) -> Callable[[bytes], Any]:
