@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.memory_store import MemoryStore
 from services.service_parts import BTC, START, ListConnector, Notes, kline, trade
 from zvt_crypto.domain.errors import Refused, Throttled, Unreachable
 from zvt_crypto.domain.market import Funding, Gap, Kline, Trade
@@ -70,6 +71,21 @@ def venue(*numbers: int) -> ListConnector:
 
 def contiguous(**named) -> DenseTrades:
     return DenseTrades(BTC, "trade", **named)
+
+
+def test_ids_that_the_venue_lacks_at_the_beginning_of_a_hole_stay_an_open_gap():
+    async def go():
+        async with Flow(venue(*range(1, 101), *range(111, 152)), contiguous(last=trade(100))).running() as flow:
+            flow.flow.on_connected()
+            flow.live(151)
+            await asyncio.sleep(60)
+            assert flow.ids() == [*range(111, 152)]
+            assert flow.gaps() == [(101, 110, None), (111, 150, "rest")]
+            store = MemoryStore()
+            await store.save_gaps([g for g in flow.out if isinstance(g, Gap)], 0)
+            assert [(g.first_id, g.last_id) for g in await store.read_gaps(open_only=True)] == [(101, 110)]
+
+    virtual.run(go())
 
 
 def test_a_hole_longer_than_a_page_is_filled_page_by_page():

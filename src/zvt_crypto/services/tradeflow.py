@@ -153,9 +153,14 @@ class TradeFlow:
                 self._disbelieve(continuity.disbelieve(), wanted[1] + 1, None)
             elif not fresh:
                 if empty.failures >= options.empty_tries:
-                    if not await self._is_wrong():
-                        self._give_up(wanted, "the venue does not have them")
-                    break
+                    if await self._is_wrong():
+                        break
+                    absent = wanted[0], await self._absent_until(wanted[0], wanted[1])
+                    self._give_up(absent, "the venue does not have them")
+                    if absent[1] == wanted[1]:
+                        break
+                    empty.reset()
+                    continue
                 await self._clock.sleep(empty.next_s())
             elif len(rows) < min(options.page_rows, wanted[1] - wanted[0] + 1):
                 await self._clock.sleep(_END_S)  # it has no more yet
@@ -163,6 +168,20 @@ class TradeFlow:
             self._observer.count("trades_filled", fetched.count, instrument=continuity.instrument)
             ids = (int(fetched.first.trade_id), int(fetched.last.trade_id))
             self._publish(continuity.gap(ids, fetched.before, fetched.last, "not in the stream", REST))
+
+    async def _absent_until(self, first: int, last: int) -> int:
+        """Where the ids end that the venue has not: it is asked what follows them."""
+        name, stream = self.continuity.instrument, self.continuity.stream
+        try:
+            rows = await patiently(
+                lambda: self._connector.fetch_trades(name, stream=stream, from_id=first, limit=1),
+                self._clock,
+                self._rng,
+                self._options.patience_s,
+            )
+        except (VenueError, BadInput):
+            return last
+        return min([last, *(int(row.trade_id) - 1 for row in rows if int(row.trade_id) > first)])
 
     async def _is_wrong(self) -> bool:
         """Whether what shows a hole is a single trade that the venue does not have: then it is dropped."""

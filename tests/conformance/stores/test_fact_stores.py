@@ -94,6 +94,21 @@ async def test_gaps_of_klines_are_told_apart_by_interval(fact_store):
     assert await fact_store.read_gaps(open_only=True) == [rows[0], rows[2]]
 
 
+async def test_ids_that_nobody_has_stay_open_beside_those_that_were_filled_after_them(fact_store):
+    lost = gap(first_id=101, last_id=110, end_ns=START + 11)
+    filled = gap(first_id=111, last_id=150, end_ns=START + 50, filled_from="rest")
+    for rows in ([lost, filled], [filled, lost]):
+        await fact_store.save_gaps(rows, KNOWN)
+        assert [g.first_id for g in await fact_store.read_gaps(open_only=True)] == [101]
+
+
+@pytest.mark.parametrize("further", [{"end_ns": START + 9 * MINUTE}, {"last_id": 999}])
+async def test_a_filled_gap_that_reaches_further_now_is_open_again(fact_store, further):
+    await fact_store.save_gaps([gap(filled_from="rest")], KNOWN)
+    await fact_store.save_gaps([gap(**further)], KNOWN)
+    assert await fact_store.read_gaps(open_only=True) == [gap(**further)]
+
+
 async def test_a_filled_gap_that_is_told_again_stays_filled(fact_store):
     await fact_store.save_gaps([gap(filled_from="rest")], KNOWN)
     await fact_store.save_gaps([gap()], KNOWN)

@@ -82,12 +82,16 @@ class PostgresFacts:
         ]
 
     async def save_gaps(self, gaps: Sequence[Gap], known_at_ns: int) -> None:
-        """As ports.FactStore says. A start is cut down to a microsecond and an end up, so that the hole is inside."""
+        """As ports.FactStore says. One that was filled and is told again stays so, unless it reaches further now. A start is cut down to a
+        microsecond and an end up, so that the hole is inside."""
         text = f"""
             INSERT INTO gap ({_GAP}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
             ON CONFLICT (instrument_id, channel, start_time, coalesce(first_id, -1), coalesce(kline_interval, '')) DO UPDATE
             SET end_time = excluded.end_time, last_id = coalesce(excluded.last_id, gap.last_id), reason = excluded.reason,
-                filled_from = coalesce(excluded.filled_from, gap.filled_from), known_at = excluded.known_at"""
+                filled_from = CASE
+                    WHEN excluded.filled_from IS NULL AND (excluded.end_time > gap.end_time OR excluded.last_id > gap.last_id) THEN NULL
+                    ELSE coalesce(excluded.filled_from, gap.filled_from) END,
+                known_at = excluded.known_at"""
 
         async def work(connection: Connection) -> None:
             keys = await self._keys.of(connection, {g.instrument for g in gaps})
