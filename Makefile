@@ -39,7 +39,7 @@ demo: .venv/.ready-run
 	@$(BIN)/zvt-crypto demo
 
 test: .venv/.ready-dev
-	$(PYTHON) -m pytest -n $(JOBS) $(COVER) $(TESTS)
+	$(PYTHON) -m pytest -n $(JOBS) --dist worksteal $(COVER) $(TESTS)
 
 coverage: .venv/.ready-dev
 	$(PYTHON) -m coverage erase
