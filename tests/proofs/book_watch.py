@@ -108,6 +108,9 @@ class BookWatch:
     def connected(self, subscriptions: Sequence[Subscription]) -> None:
         """As route.Sink says."""
 
+    async def look_at_listing(self) -> None:
+        """As route.Sink says: nothing is ever delisted here."""
+
     def take(self, event: Event) -> None:
         """An event of the connection, or of its loss."""
         if self._is_ended or not isinstance(event, BookSnapshot | BookDelta | BookStale):

@@ -24,6 +24,7 @@ from venues.bybit_parts import (
     wired,
 )
 from zvt_crypto.domain.errors import BadInput, Disconnected, Refused, Unreachable, Unsupported
+from zvt_crypto.domain.events import TradesDoubted
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Kline, MarkPrice, Ticker, Trade
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import Subscription
@@ -265,12 +266,13 @@ async def test_a_frame_that_cannot_be_read_makes_stale_whose_it_was(desk):
     desk.socket.push(SNAPSHOT, ETH_SNAPSHOT)
     await gather(stream, 2)
     desk.socket.push(book("delta", 101, [["-1", "1"]]), trades(trade(1, p="NaN")), trades(trade(2)))
-    events = await gather(stream, 2)
-    assert [(type(e), e.instrument) for e in events] == [(BookStale, BTC), (Trade, BTC)]
+    events = await gather(stream, 3)
+    assert [(type(e), e.instrument) for e in events] == [(BookStale, BTC), (TradesDoubted, BTC), (Trade, BTC)]
     desk.socket.push(book("snapshot", 5, [["10", "1"]], [["11", "1"]]))
     await gather(stream, 1)
     desk.socket.push(b'{"topic":"orderbook.200.?TCUSDT","ts')  # anybody's
-    assert [(type(e), e.instrument) for e in await gather(stream, 2)] == [(BookStale, BTC), (BookStale, ETH)]
+    anybodys = [(BookStale, BTC), (BookStale, ETH), (TradesDoubted, BTC)]
+    assert [(type(e), e.instrument) for e in await gather(stream, 3)] == anybodys
     await stream.close()
 
 

@@ -18,6 +18,7 @@ from zvt_crypto.domain.market import (
     MarkPrice,
     Ticker,
     Trade,
+    TradeStream,
 )
 
 FEED_VERSION = 1
@@ -34,9 +35,21 @@ class StreamStatus(msgspec.Struct, frozen=True, gc=False, tag="status", tag_fiel
     recv_ns: int = 0
 
 
+class TradesDoubted(msgspec.Struct, frozen=True, gc=False, tag="trades_doubted", tag_field="kind"):
+    """From here on trades of a connection may be missing without their ids showing it: a frame could not be read. It ends with who
+    follows the connection, and never stands on the feed."""
+
+    instrument: str
+    stream: TradeStream
+    reason: str
+    event_ns: int
+    recv_ns: int = 0
+
+
 BookEvent = BookSnapshot | BookDelta | BookStale
-MarketEvent = Trade | Kline | BookSnapshot | BookDelta | BookStale | Ticker | BestQuote | Funding | MarkPrice
-Event = MarketEvent | BookSample | Gap | StreamStatus
+FeedEvent = Trade | Kline | BookSnapshot | BookDelta | BookStale | Ticker | BestQuote | Funding | MarkPrice
+MarketEvent = FeedEvent | TradesDoubted  # what a connection says
+Event = FeedEvent | BookSample | Gap | StreamStatus
 
 # At equal times facts come before what is concluded from them: books and trades before the bar that they close.
 RANK: dict[type, int] = {

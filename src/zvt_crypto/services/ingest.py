@@ -6,12 +6,13 @@ Start and recovery are one path: what is stored says where to go on, and the ven
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, VenueError
-from zvt_crypto.domain.events import MarketEvent, StreamStatus
+from zvt_crypto.domain.events import MarketEvent, StreamStatus, TradesDoubted
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_S, Interval, count_opens, floor_ns, next_ns
@@ -32,6 +33,8 @@ from zvt_crypto.services.tradeflow import TradeFlow
 Subscriptions = Sequence[Subscription] | Callable[[ExchangeConnector], Sequence[Subscription]]
 
 
+_LOOK_AGAIN_S = 10.0  # between two looks at the listing that were not due
+_LOOK_MOST_S = 5.0
 _LEAST_BARS = 10  # of the newest stored klines, however long they are, looked at for holes when we start
 
 
@@ -69,6 +72,8 @@ class Ingest:
         self._observer = observer
         self._options = options or IngestOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._looking = asyncio.Lock()
+        self._looked_ns = 0
         self._tables = Tables(connector, store, clock, observer, describe)
         self._trades: dict[tuple[str, TradeStream], TradeFlow | LooseTradeFlow] = {}
         self._klines: dict[tuple[str, Interval], KlineFlow] = {}
@@ -113,6 +118,11 @@ class Ingest:
             if marks is not None:
                 marks.on_mark(event)
                 return
+        elif isinstance(event, TradesDoubted):
+            doubted = self._trades.get((event.instrument, event.stream))
+            if doubted is not None:
+                doubted.on_connected()
+            return
         self._feed.publish(event)
 
     def connected(self, subscriptions: Sequence[Subscription]) -> None:
@@ -122,6 +132,14 @@ class Ingest:
                 self._trades[subscription.instrument, _stream_of(subscription)].on_connected()
             elif subscription.channel == "kline" and subscription.interval is not None:
                 self._klines[subscription.instrument, subscription.interval].on_connected()
+
+    async def look_at_listing(self) -> None:
+        """As route.Sink says; not more often than every ten seconds, and not longer than the connections can wait."""
+        async with self._looking:
+            if self._clock.now_ns() - self._looked_ns >= _LOOK_AGAIN_S * NS_PER_S:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_MOST_S):
+                        await self._look()
 
     # ── making ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,10 +271,17 @@ class Ingest:
         """The instrument table, now and then. A venue that does not answer keeps the old one."""
         while True:
             await self._clock.sleep(self._options.refresh_s)
-            try:
-                await self._tables.refresh()
-            except (VenueError, StoreUnavailable) as error:
-                self._observer.note("warning", "instruments_not_refreshed", exchange=self.connector.exchange, reason=str(error))
+            async with self._looking:
+                await self._look()
+
+    async def _look(self) -> None:
+        self._looked_ns = self._clock.now_ns()
+        try:
+            await self._tables.refresh()
+        except (VenueError, StoreUnavailable) as error:
+            self._observer.note("warning", "instruments_not_refreshed", exchange=self.connector.exchange, reason=str(error))
+        for route in self.routes:
+            route.follow_listed()
 
     def _tell(self, state: str, reason: str) -> None:
         now_ns = self._clock.now_ns()

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
-from zvt_crypto.domain.errors import BadInput, GeoBlocked, Throttled, VenueError
+from zvt_crypto.domain.errors import BadInput, GeoBlocked, Refused, Throttled, VenueError
 from zvt_crypto.domain.events import Event, MarketEvent, StreamStatus
+from zvt_crypto.domain.instrument import TradingStatus
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, BookStale, Kline, MarkPrice, Ticker, Trade
 from zvt_crypto.domain.time import NS_PER_S, Interval
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Subscription, VenueStream
@@ -39,6 +40,10 @@ class Sink(Protocol):
 
     def connected(self, subscriptions: Sequence[Subscription]) -> None:
         """A connection for these has replaced another, or is the first."""
+        ...
+
+    async def look_at_listing(self) -> None:
+        """An instrument may have been delisted: the venue refuses it, or says nothing of it alone. Its table is looked at anew."""
         ...
 
 
@@ -100,7 +105,7 @@ class Route:
     ) -> None:
         self.name = name
         self.state: State = "stopped"
-        self.subscriptions = tuple(subscriptions)
+        self.subscriptions = self._wanted = tuple(subscriptions)
         self._connector = connector
         self._sink = sink
         self._publish = publish
@@ -126,8 +131,26 @@ class Route:
             self._lose_books("stopped")
             self._tell("stopped", "")
 
+    def follow_listed(self) -> int:
+        """Leave out what the table says is gone: one instrument that is refused would keep all others of the connection out. What is
+        listed again comes back with the next connection. How many subscriptions there are."""
+        listed = tuple(s for s in self._wanted if self._is_listed(s.instrument))
+        if listed != self.subscriptions:
+            for instrument in dict.fromkeys(s.instrument for s in self.subscriptions if s not in listed):
+                self._observer.note("warning", "not_followed", stream=self.name, instrument=instrument, reason="it is delisted")
+            self.subscriptions = listed
+            self._watchdog.await_only([(s.instrument, s.channel, s.interval) for s in listed], self._clock.now_ns())
+        return len(listed)
+
+    def _is_listed(self, instrument: str) -> bool:
+        held = self._connector.instruments.get(instrument)
+        return held is None or held.status is not TradingStatus.DELISTED
+
     async def _try_once(self) -> float:
         """One connection from its opening to its end. Returns the seconds to wait before the next."""
+        if not self.follow_listed():
+            self._tell("stopped", "nothing of it is listed any more")
+            return self._options.refresh_s
         self._tell("connecting", "")
         try:
             stream = await self._connector.open_stream(self.subscriptions)
@@ -139,6 +162,8 @@ class Route:
             return max(error.wait_ms / 1_000, self._backoff.next_s())
         except VenueError as error:
             self._tell("lost", str(error))
+            if isinstance(error, Refused):
+                await self._sink.look_at_listing()
             return self._backoff.next_s()
         began_ns = self._clock.now_ns()
         reason = await self._live(stream)
@@ -147,6 +172,8 @@ class Route:
         self._lose_books(reason)
         self._tell("lost", reason)
         self._observer.count("reconnects", stream=self.name)
+        if self._watchdog.is_one:
+            await self._sink.look_at_listing()
         return self._backoff.next_s()
 
     async def _live(self, stream: VenueStream) -> str:

@@ -85,6 +85,11 @@ class Watchdog:
         self._first_ns = int(first_s * NS_PER_S)
         self._whole = Habit(now_ns)
         self._habits = {key: Habit(now_ns) for key in keys}
+        self.is_one = False  # whether the last alarm was of a single stream, while others of the connection spoke
+
+    def await_only(self, keys: Iterable[Hashable], now_ns: int) -> None:
+        """These streams are awaited from now on, and no others. Habits of those that stay are kept."""
+        self._habits = {key: self._habits.get(key) or Habit(now_ns) for key in keys}
 
     def connected(self, now_ns: int) -> None:
         """A new connection: silence counts from here."""
@@ -112,11 +117,13 @@ class Watchdog:
         if self._is_mute(self._whole, now_ns, self._whole_allowed_ns()):
             for habit in self._habits.values():
                 habit.patience = min(habit.patience * 2, _MOST_PATIENCE)
+            self.is_one = False
             return self._alarm("the connection", self._whole, now_ns)
         for key, habit in self._habits.items():
             if habit.is_learnt and habit.usual_ns() <= self._cap_ns:
                 allowed = max(self._floor_ns, habit.usual_ns())
                 if self._is_mute(habit, now_ns, allowed):
+                    self.is_one = self.age_ns(now_ns) < allowed // 2
                     return self._alarm(str(key), habit, now_ns)
         return None
 

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
-from zvt_crypto.domain.events import MarketEvent
+from zvt_crypto.domain.events import MarketEvent, TradesDoubted
 from zvt_crypto.domain.market import BookDelta, BookSnapshot
 from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.domain.time import NS_PER_S
@@ -62,6 +62,10 @@ class StreamManners(Protocol):
 
     def doubted(self, payload: bytes) -> Sequence[str] | None:
         """Whose book update (entity ids) a frame that cannot be read may have been; None: anybody's."""
+        ...
+
+    def doubted_trades(self, payload: bytes) -> Sequence[str]:
+        """Whose trades (entity ids) it may have been, of those whose ids do not show that some are missing."""
         ...
 
 
@@ -204,7 +208,7 @@ class InbandStream:
                 self._ask([Message(payload) for payload in parsed.payloads])
 
     def _doubt(self, payload: bytes, recv_ns: int, error: Malformed) -> None:
-        """A frame that cannot be read: a book whose update it may have been is not valid any more."""
+        """A frame that cannot be read: a book whose update it may have been is not valid any more, and trades may be missing."""
         self._malformed += 1
         self._observer.count("venue_malformed", exchange=self._manners.exchange)
         self._observer.note("warning", "venue_malformed", stream=self.name, reason=str(error))
@@ -212,6 +216,8 @@ class InbandStream:
         for book in self._books.values() if whose is None else [self._books[one] for one in whose if one in self._books]:
             self._ready += book.reset(f"a book update could not be read: {error}", recv_ns, recv_ns)
             self._renew(book.instrument)
+        for instrument in self._manners.doubted_trades(payload):
+            self._ready.append(TradesDoubted(instrument, "trade", f"a frame could not be read: {error}", recv_ns, recv_ns))
         if self._malformed >= MALFORMED_MOST:
             self._end(Disconnected(f"{self.name}: {self._malformed} frames could not be read, the last: {error}"))
 

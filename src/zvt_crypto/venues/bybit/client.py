@@ -217,8 +217,8 @@ class BybitConnector:
     def _stream(self, name: str, category: Category, socket: Socket, subscriptions: Sequence[Subscription]) -> InbandStream:
         natives = {channel: {self._native(s) for s in subscriptions if s.channel == channel} for channel in ("ticker", "mark")}
         parser = FrameParser(category, natives_of(self.instruments, category), tickers=natives["ticker"], marks=natives["mark"])
-        books = {s.instrument: self._topic(s) for s in subscriptions if s.channel == "depth"}
-        speaks = BybitManners(category, parser, list(dict.fromkeys(map(self._topic, subscriptions))), books)
+        books, trades = ({s.instrument: self._topic(s) for s in subscriptions if s.channel == one} for one in ("depth", "trade"))
+        speaks = BybitManners(category, parser, list(dict.fromkeys(map(self._topic, subscriptions))), books, trades)
         syncs = {instrument: BookSync(instrument, CONTINUITY) for instrument in books}
         return InbandStream(name, socket, speaks, subscriptions, syncs, self._clock, self._observer)
 

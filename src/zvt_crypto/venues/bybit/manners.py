@@ -20,16 +20,18 @@ RENEW_NS = 5 * NS_PER_S
 
 
 class BybitManners:
-    """One connection to a category. `topics` in order, each once; `books`: entity id → topic."""
+    """One connection to a category. `topics` in order, each once; `books` and `trades`: entity id → topic."""
 
     exchange = spec.EXCHANGE
     ping: bytes | None = b'{"req_id":"ping","op":"ping"}'
     ping_s = spec.PING_S
     messages_per_s = spec.MESSAGES_PER_S
 
-    def __init__(self, category: Category, parser: FrameParser, topics: Sequence[str], books: Mapping[str, str]) -> None:
+    def __init__(
+        self, category: Category, parser: FrameParser, topics: Sequence[str], books: Mapping[str, str], trades: Mapping[str, str]
+    ) -> None:
         self._category, self._parser, self._topics = category, parser, topics
-        self._books = books
+        self._books, self._trades = books, trades
         self._numbers = count(1)
         self._waiting: list[str] = []  # requests of the first subscription without an answer, in the order they were sent
         self._renewed_ns: dict[str, int] = {}
@@ -63,6 +65,11 @@ class BybitManners:
             self._parser.doubt_tickers()
             return None
         return tuple(instrument for instrument, of_book in self._books.items() if of_book == topic)
+
+    def doubted_trades(self, payload: bytes) -> Sequence[str]:
+        """Those of the topic that the frame names; where it names none that we subscribed to, all."""
+        topic = topic_of(payload).decode(errors="replace")
+        return tuple(instrument for instrument, of in self._trades.items() if of == topic or topic not in self._topics)
 
     def _answered(self, reply: Reply) -> Reply | Broken:
         """Some answers name no request: then it is the oldest that waits."""

@@ -40,6 +40,7 @@ class CoinbaseManners:
             tickers=_named(subscriptions, "ticker"),
             quotes=_named(subscriptions, "quote"),
         )
+        self._followed = _named(subscriptions, "trade")
         self._next = 0
         self._is_broken = False
 
@@ -80,6 +81,15 @@ class CoinbaseManners:
             return ()
         named = [product.instrument for native, product in self._products.items() if f'"{native}"'.encode() in payload]
         return named or None
+
+    def doubted_trades(self, payload: bytes) -> Sequence[str]:
+        """The contracts that the frame names, all where it names none; nobody where it is of another channel. Pairs' ids are dense."""
+        head = payload[:40]
+        if head.startswith(b'{"channel":"') and not head.startswith(b'{"channel":"market_trades"'):
+            return ()
+        contracts = {native: self._products[native] for native in self._products if not self._products[native].is_dense}
+        loose = {native: of.instrument for native, of in contracts.items() if of.instrument in self._followed}
+        return tuple(name for native, name in loose.items() if f'"{native}"'.encode() in payload) or tuple(loose.values())
 
     def _follow(self, number: int | None) -> Sequence[Parsed]:
         """Nothing where `number` is the one that must come, or there is none; otherwise what that means."""
