@@ -21,7 +21,7 @@ help:
 	@echo "make coverage  every test, and what they cover, room by room"
 	@echo "make bench     every benchmark; writes benchmarks/RESULTS.md"
 	@echo "make docs      the documentation into site/"
-	@echo "make prove     the long proofs (SEEDS=$(SEEDS))"
+	@echo "make prove     the long proofs, some two hours (SEEDS=$(SEEDS))"
 	@echo "make audit     the lock files against a vulnerability database"
 	@echo "make lock      requirements*.txt anew from pyproject.toml"
 	@echo "make setup     the development environment in .venv"
@@ -66,7 +66,8 @@ docs: .venv/.ready-dev
 	@echo "site/index.html"
 
 prove: .venv/.ready-dev
-	ZVT_CRYPTO_PROVE_SEEDS=$(SEEDS) $(PYTHON) -m pytest -n $(JOBS) -m prove --timeout 3600
+	ZVT_CRYPTO_PROVE_SEEDS=$(SEEDS) $(PYTHON) -m pytest -n $(JOBS) -m "prove and not alone" --timeout 3600
+	ZVT_CRYPTO_PROVE_SEEDS=$(SEEDS) $(PYTHON) -m pytest -n 0 -m alone --timeout 3600
 
 audit: .venv/.ready-dev
 	@$(PYTHON) .ci/audit.py

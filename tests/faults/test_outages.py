@@ -49,6 +49,7 @@ def test_after_each_outage_all_is_back_in_five_seconds_once_in_order_and_true(ve
     assert sum(one.minutes for one in made) >= 2 * RUNS
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 async def test_over_real_sockets_nothing_is_missed_either(figure):
     """All exchanges at once, each on ports of its own. How long it took is told, not asserted: the machine may be busy."""

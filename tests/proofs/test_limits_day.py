@@ -73,6 +73,7 @@ async def together(venue: str, seconds: float, folder: Path) -> tuple[dict[str, 
     return {name: sum(one[name] for one in told) for name in told[0]}, seconds
 
 
+@pytest.mark.alone
 @pytest.mark.prove
 @pytest.mark.timeout(7_200)
 async def test_four_processes_that_share_a_table_are_never_banned(tmp_path, figure):
