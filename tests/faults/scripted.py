@@ -17,7 +17,7 @@ from zvt_crypto.emulator.script import KINDS, read_script, set_up
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.venues import CAPABILITIES
 
-AT_S = 45.0
+AT_S = 75.0  # within the first minute that is seen whole
 # kind → the faults that show it: what is not named takes the script's usual value. A kind that only REST hears of comes with a cut, since
 # nobody asks before.
 SCRIPTS: Mapping[str, tuple[dict[str, Any], ...]] = {
@@ -36,10 +36,10 @@ SCRIPTS: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"kind": "cut"},
     ),
     "limits": ({"factor": 0.5}, {"kind": "cut"}),
-    "clock_skew": ({"by": "3s"}, {"at": "75s", "by": "0s"}),
+    "clock_skew": ({"by": "3s"}, {"at": "105s", "by": "0s"}),
     "restart_books": ({},),
     "late_klines": ({"times": 2, "by": "5s"},),
-    "revise_kline": ({"at": "70s"},),
+    "revise_kline": ({"at": "100s"},),
     "list": ({"base": "NEW", "quote": "USDT"},),
     "delist": ({"symbol": "ETHUSDT"},),
     "finer_tick": ({"factor": 10},),

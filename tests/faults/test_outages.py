@@ -56,7 +56,7 @@ async def test_over_real_sockets_nothing_is_missed_either(figure):
     kinds = ("cut", "close", "half open") if LONG else ("cut", "close")
     pause_s = (4.0, 9.0) if LONG else (1.5, 2.0)
     lives = [VenueLive(venue, 1 + number, "pair", is_virtual=False) for number, venue in enumerate(EVERY)]
-    warm_s = 60.0 if LONG else 4.0
+    warm_s = 120.0 if LONG else 4.0
     made = await asyncio.gather(*(outages(live, REAL_A_VENUE, pause_s=pause_s, kinds=kinds, real_warm_s=warm_s) for live in lives))
     figure(figures(f"outages over real sockets, {', '.join(EVERY)}", list(made)))
     assert [wrong for one in made for wrong in one.wrong] == []

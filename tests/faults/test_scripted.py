@@ -56,7 +56,7 @@ def test_after_a_fault_of_any_kind_all_is_there_or_flagged(venue, kind, figure):
 def test_a_delisted_instrument_is_left_out_and_comes_back_when_it_is_listed_again(venue):
     async def go():
         live = live_for(venue, "pair", "delist")
-        again = '[[fault]]\nat = "120s"\nkind = "list"\nbase = "ETH"\nquote = "USDT"\n\n[[fault]]\nat = "170s"\nkind = "cut"\n'
+        again = '[[fault]]\nat = "150s"\nkind = "list"\nbase = "ETH"\nquote = "USDT"\n\n[[fault]]\nat = "200s"\nkind = "cut"\n'
         set_up(read_script(script_of("delist", "spot") + again), live.dialect, live.start_ns)
         async with live.running():
             other = next(i for i in live.platform.ingests[0].subscriptions if i.instrument != live.instrument).instrument
@@ -64,7 +64,7 @@ def test_a_delisted_instrument_is_left_out_and_comes_back_when_it_is_listed_agai
             status = live.connector.instruments.get(other).status
             followed = {s.instrument for route in live.platform.ingests[0].routes for s in route.subscriptions}
             await live.sleep(100)
-        late = [e for at, e in live.events if isinstance(e, Trade) and e.instrument == other and at > live.start_ns + 170 * NS_PER_S]
+        late = [e for at, e in live.events if isinstance(e, Trade) and e.instrument == other and at > live.start_ns + 200 * NS_PER_S]
         # A listing that says when it began anew is another instrument, with an id of its own.
         is_same = not live.notes.noted("relisted")
         return status, followed == {live.instrument}, bool(late) == is_same, live.notes.noted("not_followed")

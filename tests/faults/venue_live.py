@@ -226,7 +226,9 @@ class VenueLive:
             return made
         truth = self.true_trades(trades[0].stream)
         if not in_order:
-            truth, trades = sorted(truth), sorted(trades, key=key_of)
+            first_ms = min(key_of(trade)[0] for trade in trades)  # our first may be one of several of its millisecond
+            truth = sorted(key for key in truth if key[0] > first_ms)
+            trades = sorted((trade for trade in trades if key_of(trade)[0] > first_ms), key=key_of)
         ids = Counter(trade.trade_id for trade in trades)
         at, previous = truth.index(key_of(trades[0])), None
         first = at
