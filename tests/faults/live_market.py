@@ -128,7 +128,7 @@ class Live:
     async def books(self, instrument: str = BTC, market: str = "spot", depth: int = 20) -> tuple[object, object]:
         """Our book and the exchange's own, at the same update id."""
         listing = self.world.listings(market)["BTCUSDT"]  # type: ignore[arg-type]
-        for _ in range(3_000):
+        for _ in range(6_000):  # longer than the longest wait between two tries to connect
             await self.sleep(0.007)
             ours, theirs = self.live.book(instrument), self.world.book(listing, depth)
             if ours is not None and ours.is_valid and ours.last_id == theirs.last_id:

@@ -216,6 +216,24 @@ def test_a_trade_of_long_ago_does_not_move_the_run():
     assert feed(continuity, 1_000_002) == [1_000_002]
 
 
+@pytest.mark.parametrize(("newest_id", "is_anew"), [(None, False), (3, True), (4_998, True), (5_000, False), (6_000, False)])
+def test_a_lower_id_of_a_later_time_begins_anew_where_the_venue_has_no_higher_ones(newest_id, is_anew):
+    continuity = run()
+    feed(continuity, 5_000)
+    again = msgspec.structs.replace(trade(1), event_ns=trade(5_000).event_ns + 60 * 10**9)
+    assert continuity.on_live(again) == []
+    assert continuity.doubted == again
+    assert continuity.judge(newest_id) == (([again], []) if is_anew else None)
+    assert continuity.next_id == (2 if is_anew else 5_001)
+
+
+def test_a_repetition_is_none_that_is_later():
+    continuity = run()
+    feed(continuity, 1, 2, 3)
+    continuity.on_live(msgspec.structs.replace(trade(2), event_ns=trade(3).event_ns + 9 * 10**9))
+    assert (continuity.doubted, continuity.repeated) == (None, 1)
+
+
 def test_a_start_that_is_found_doubts_what_was_held_for_it():
     continuity = run(waits_for_start=True)
     feed(continuity, HUGE, 11)

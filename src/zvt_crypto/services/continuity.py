@@ -22,6 +22,9 @@ MOST_HELD = 50_000
 # heard, and ten such seconds more.
 IDS_PER_S = 10_000
 IDS_AT_ONCE = 100_000
+# A trade that is so much later than the last one and has a lower id is no repetition: ids began anew (a pair that is listed again), or the
+# last one's was wrong.
+LATER_NS = 10 * NS_PER_S
 # So many trades of the stream below those that are held, and these are wrong: frames overtake one another by one or two.
 REFUTED_BY = 10
 _MOST_LOST = 1_000  # ranges given up that are remembered
@@ -125,6 +128,9 @@ class DenseTrades:
             return self._hold(number, trade)
         if any(first <= number <= last for first, last in self._lost):
             return [trade]  # it was given up too early
+        if self._is_later(trade):
+            self.doubted = self.doubted or trade
+            return []
         self.repeated += 1
         return []
 
@@ -140,10 +146,11 @@ class DenseTrades:
         if number > self.next_id:
             released, lost = self.give_up(number - 1)
             return [*released, *self.on_live(trade)], lost
-        if newest_id + IDS_AT_ONCE >= self.next_id:
+        if newest_id + (0 if self._is_later(trade) else IDS_AT_ONCE) >= self.next_id - 1:
             return None  # told long ago
         self._held.clear()  # it is the run that stands where the venue never was: its first trade was wrong
         self._beyond = -1
+        self._lost.clear()
         return [self._pass(number, trade)], []
 
     def disbelieve(self) -> int:
@@ -200,6 +207,9 @@ class DenseTrades:
     def _plausible(self, trade: Trade) -> int:
         """How many ids may lie between the run's end and a trade."""
         return plausible_ids(trade.event_ns - self.last.event_ns if self.last is not None else 0)
+
+    def _is_later(self, trade: Trade) -> bool:
+        return self.last is not None and trade.event_ns > self.last.event_ns + LATER_NS
 
     def _hold(self, number: int, trade: Trade) -> list[Trade]:
         self._below = 0

@@ -118,7 +118,7 @@ class TradeFlow:
             return
         released, lost = believed
         if not lost and before is not None and before.event_ns < doubted.event_ns:
-            reason = f"trade {before.trade_id} before it was none of the venue's"
+            reason = f"ids began anew, or trade {before.trade_id} before it was none of the venue's"
             self._publish(continuity.gap(None, before, doubted, reason, None))
         self._emit(released, lost, "more ids than are fetched for live data")
 
