@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 from cli_parts import FIXTURES, ZVT_CRYPTO, clean_env, emulated
 
+from zvt_crypto.emulator.capture import read_capture
+
 pytestmark = pytest.mark.slow
 SPOT = str(FIXTURES / "hftbacktest_spot_btcusdt.gz")
+USDM = str(FIXTURES / "hftbacktest_usdm_ethusdt.gz")
 
 
 def spawn(*arguments: str, **env: str) -> subprocess.Popen[str]:
@@ -163,9 +166,9 @@ def test_an_unknown_symbol_ends_up_with_its_name(tmp_path: Path) -> None:
     assert "NOPEUSDT" in err.splitlines()[-1]
 
 
-def replay(folder: Path, *more: str) -> dict[str, object]:
+def replay(folder: Path, *more: str, file: str = SPOT) -> dict[str, object]:
     done = subprocess.run(
-        [ZVT_CRYPTO, "replay", SPOT, "--data-dir", str(folder), "--json", *more],
+        [ZVT_CRYPTO, "replay", file, "--data-dir", str(folder), "--json", *more],
         env=clean_env(),
         capture_output=True,
         text=True,
@@ -216,6 +219,20 @@ def test_a_replay_that_is_killed_goes_on_and_leaves_the_same_rows(tmp_path: Path
             process.kill()  # the platform waits for its database; here nobody brings it back
         process.communicate(timeout=60)
     assert replay(cut)["stored"] == whole["stored"]
+
+
+def test_trades_whose_ids_only_rise_are_all_stored_at_full_speed_and_when_it_was_cut(tmp_path: Path) -> None:
+    trades = sum(frame.stream == "ethusdt@trade" for frame in read_capture(Path(USDM)).frames)
+    whole = replay(tmp_path / "whole", file=USDM)
+    assert [(row["trades"], row["entity_id"]) for row in whole["stored"]] == [(trades, "cryptoperp_binance_ethusdt")]  # type: ignore[attr-defined]
+    assert whole["gaps_open"] == 0
+    with spawn("replay", USDM, "--data-dir", str(tmp_path / "cut"), "--speed", "2") as process:
+        place = tmp_path / "cut" / "replay"
+        assert wait_until(lambda: any(position_of(file) > 0 for file in place.glob("position-*.json")), 60)
+        process.kill()
+        process.communicate(timeout=60)
+    after = replay(tmp_path / "cut", file=USDM)
+    assert (after["stored"], after["gaps_open"]) == (whole["stored"], 0)
 
 
 def position_of(file: Path) -> int:

@@ -427,3 +427,15 @@ def test_whole_recordings_go_out_byte_for_byte_over_midnight(recorded: Path, nam
     got = drain(desk, desk.open(f"{prefix}/stream?streams={symbol}@trade/{symbol}@depth@100ms/{symbol}@bookTicker"))
     assert got == [frame.payload for frame in capture.frames]
     assert world.done
+
+
+def test_a_recording_of_single_trades_has_aggregates_that_cover_each_once() -> None:
+    desk, _ = replay_desk(USDM)
+    drain(desk, desk.open("/market/stream?streams=ethusdt@trade"))
+    rows = desk.get("/fapi/v1/aggTrades", "symbol=ETHUSDT&fromId=1&limit=1000")
+    trades = [json.loads(frame.raw()) for frame in read_capture(USDM).frames if frame.stream == "ethusdt@trade"]
+    assert [row["a"] for row in rows] == list(range(1, len(rows) + 1))
+    covered = [t["t"] for row in rows for t in trades if row["f"] <= t["t"] <= row["l"]]
+    assert covered == [t["t"] for t in trades]
+    assert 1 < len(rows) < len(trades)
+    assert sum(Decimal(row["q"]) for row in rows) == sum(Decimal(t["q"]) for t in trades)

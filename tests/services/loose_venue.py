@@ -50,6 +50,7 @@ class LooseVenue(ListConnector):
     def __init__(self, *, now_ns: int, continuity: TradeContinuity, newest: int | None = None) -> None:
         super().__init__(now_ns=now_ns, continuity=continuity, newest=newest)
         self.is_away = False
+        self.answer_s = 0.0  # how long it thinks before it answers for trades
         self.streams: list[Stream] = []
 
     def trade(self, trade: Trade) -> None:
@@ -62,6 +63,10 @@ class LooseVenue(ListConnector):
         for stream in self.streams:
             stream.cut()
         self.streams.clear()
+
+    async def fetch_trades(self, *args: object, **named: object) -> list[Trade]:
+        await asyncio.sleep(self.answer_s)
+        return await super().fetch_trades(*args, **named)  # type: ignore[arg-type]
 
     async def fetch_instruments(self) -> list[Instrument]:
         return list(self.instruments)

@@ -441,3 +441,41 @@ def test_funding_is_polled_patiently_and_each_settlement_told_once():
         assert [name for _, name, _ in notes.notes] == ["funding_not_polled", "no_funding"]
 
     virtual.run(go())
+
+
+def test_trades_that_wait_at_the_end_go_on_with_the_hole_before_them_flagged():
+    async def go():
+        async with Flow(venue(0), contiguous()).running() as flow:
+            flow.live(0, 5, 6, 9)
+            assert (flow.flow.is_busy, flow.ids()) == (True, [0])
+        flow.flow.release("ended")
+        assert flow.ids() == [0, 5, 6, 9]
+        assert flow.gaps() == [(1, 4, None), (7, 8, None)]
+        flow.flow.release("ended")
+        assert len(flow.out) == 6
+
+    virtual.run(go())
+
+
+def test_trades_that_wait_for_the_start_at_the_end_go_on_too():
+    flow = Flow(venue(*range(10)), contiguous(waits_for_start=True), start_ns=START)
+    flow.live(5, 6, 8)
+    flow.flow.release("ended")
+    assert flow.ids() == [5, 6, 8]
+    assert flow.gaps() == [(None, 4, None), (7, 7, None)]
+    first = next(e for e in flow.out if isinstance(e, Gap))
+    assert (first.start_ns, first.end_ns, first.reason) == (START, trade(5).event_ns, "ended")
+
+
+def test_a_flow_is_busy_until_the_venue_has_answered():
+    async def go():
+        async with Flow(venue(*range(20)), contiguous(last=trade(10))).running() as flow:
+            assert (flow.flow.is_busy, flow.ids()) == (True, [])
+            await asyncio.sleep(20)
+            assert (flow.flow.is_busy, flow.ids()) == (False, list(range(11, 20)))
+            flow.flow.on_connected()
+            assert flow.flow.is_busy
+            await asyncio.sleep(20)
+            assert (flow.flow.is_busy, flow.ids()) == (False, list(range(11, 20)))
+
+    virtual.run(go())

@@ -355,3 +355,54 @@ def test_random_cuts_lose_nothing_untold(kind):
                 assert not set(range(before + 1, after)) & set(market.stored()), (seed, before, after)
 
     virtual.run(go())
+
+
+@every
+def test_what_waits_when_it_ends_is_stored_and_what_may_be_missing_before_it_is_flagged(kind):
+    async def go():
+        market = Market(kind)
+        async with market.followed():
+            await market.trade(*range(10))
+        await market.trade(*range(10, 15))
+        market.venue.answer_s = 600.0
+        options = PlatformOptions(ingest=IngestOptions(page_rows=10), heal_s=1e6)
+        platform = Platform([market.venue], [Subscription(BTC, "trade")], market.store, VirtualClock(), market.notes, options=options)  # type: ignore[list-item, arg-type]
+        task = asyncio.create_task(platform.run())
+        await asyncio.sleep(1)
+        await market.trade(*range(15, 20))
+        assert market.stored() == list(range(10))
+        drained = asyncio.create_task(platform.drained())
+        await asyncio.sleep(5)
+        assert not drained.done()
+        platform.stop()
+        await task
+        assert market.stored() == [*range(10), *range(15, 20)]
+        assert len(market.open_gaps()) == 1
+        market.venue.answer_s = 0.0
+        assert await market.heal() == 1
+        assert market.stored() == list(range(20))
+
+    virtual.run(go())
+
+
+def test_a_recording_whose_ids_rise_has_nothing_before_it():
+    async def go():
+        market = Market("increasing")
+        await market.trade(*range(30))
+        async with market.followed(IngestOptions(page_rows=10, trades_since_ns=START - NS_PER_MINUTE, of_recording="midway")):
+            await market.trade(*range(30, 40))
+        assert (market.stored(), market.open_gaps()) == (list(range(40)), [])
+
+    virtual.run(go())
+
+
+def test_a_recording_without_an_order_begins_with_its_first_trade_or_says_what_it_cannot_show():
+    async def go():
+        for played, stored, gaps in (("begin", list(range(30, 40)), 0), ("midway", list(range(20, 40)), 1)):
+            market = Market("opaque", newest=10)
+            await market.trade(*range(30))
+            async with market.followed(IngestOptions(page_rows=10, trades_since_ns=START - NS_PER_MINUTE, of_recording=played)):  # type: ignore[arg-type]
+                await market.trade(*range(30, 40))
+            assert (market.stored(), len(market.open_gaps())) == (stored, gaps)
+
+    virtual.run(go())

@@ -216,7 +216,9 @@ class ReplayWorld:
 
     def aggs(self, listing: Listing, from_id: int | None, start_ns: int | None, end_ns: int | None, limit: int) -> list[Agg]:
         """World.aggs."""
-        rows = self._of(listing).tape.aggs
+        tape = self._of(listing).tape
+        is_recorded = (listing.market, f"{listing.symbol.lower()}@aggTrade") in self._streams
+        rows = tape.aggs if is_recorded else tape.folded()
         if from_id is not None:
             return [row for row in rows if row.id >= from_id][:limit]
         within = [row for row in rows if (start_ns or 0) <= row.time_ns and (end_ns is None or row.time_ns <= end_ns)]

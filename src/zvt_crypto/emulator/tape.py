@@ -20,6 +20,8 @@ class Tape:
         self.event_ms = 0
         self._said: dict[int, Bar] = {}  # minutes as the exchange's own klines gave them
         self._built: list[Bar] = []
+        self._folded: list[Agg] = []
+        self._folded_trades = 0
         self.pages = BarPages(self.minutes, self.seconds, self._bounds)
 
     def add_trade(self, trade: Trade) -> None:
@@ -34,6 +36,18 @@ class Tape:
             self.aggs.append(agg)
             if not self.trades:
                 self._build(agg)
+
+    def folded(self) -> list[Agg]:
+        """Aggregates of the single trades, for a recording that has none: of one instant, price and side. Ids begin at 1."""
+        for trade in self.trades[self._folded_trades :]:
+            last = self._folded[-1] if self._folded else None
+            if last is not None and (last.time_ns, last.price, last.buyer_is_maker) == (trade.time_ns, trade.price, trade.buyer_is_maker):
+                self._folded[-1] = last._replace(size=last.size + trade.size, last_id=trade.id)
+            else:
+                number = len(self._folded) + 1
+                self._folded.append(Agg(number, trade.price, trade.size, trade.id, trade.id, trade.time_ns, trade.buyer_is_maker))
+        self._folded_trades = len(self.trades)
+        return self._folded
 
     def say(self, minute: Bar) -> None:
         """A minute as the exchange has it."""

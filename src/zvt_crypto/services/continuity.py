@@ -72,6 +72,11 @@ class DenseTrades:
         return len(self._held)
 
     @property
+    def newest_held(self) -> int:
+        """The highest id that waits, -1 where none does."""
+        return max(self._held, default=-1)
+
+    @property
     def is_broken(self) -> bool:
         """Whether something must be asked for."""
         return self.next_id is not None and (self._suspect or self._beyond >= self.next_id)

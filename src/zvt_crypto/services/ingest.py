@@ -42,6 +42,11 @@ class _Part(Protocol):
     async def run(self) -> None: ...
 
 
+class _Flow(Protocol):
+    @property
+    def is_busy(self) -> bool: ...
+
+
 class Ingest:
     """`run` is the whole of it; a supervisor may call it again after it failed. Subscriptions may name instruments in any way.
 
@@ -98,6 +103,17 @@ class Ingest:
                 self.ready.set()
         finally:
             self.ready.clear()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that was received waits, or something that was missed is being asked for."""
+        flows: list[_Flow] = [*self._trades.values(), *self._klines.values(), *self._marks.values()]
+        return any(flow.is_busy for flow in flows)
+
+    def release(self, reason: str) -> None:
+        """Once `run` has ended for good: trades that waited are published, what may be missing before them is flagged."""
+        for flow in self._trades.values():
+            flow.release(reason)
 
     # ── route.Sink ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -208,7 +224,10 @@ class Ingest:
         last = await self._store.trades.last(name, stream)
         start_ns = options.trades_since_ns
         oldest_ns = venue_ns - int(options.max_catch_up_s * NS_PER_S)
-        is_dense = self.connector.trade_continuity(name, stream) == "dense"
+        continuity = self.connector.trade_continuity(name, stream)
+        is_dense = continuity == "dense"
+        if continuity == "opaque" and options.of_recording == "begin":
+            start_ns = None  # nothing can be asked for that would show more than the first live trade does
         if last is not None and last.event_ns < oldest_ns:
             reason = f"not followed for more than {options.max_catch_up_s:.0f} s"
             first_id = int(last.trade_id) + 1 if is_dense else None

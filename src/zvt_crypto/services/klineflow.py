@@ -54,6 +54,7 @@ class KlineFlow:
         self._seen_until_ns = max([done_until_ns or 0, *(next_ns(interval, open_ns) for open_ns in self._ahead)])
         self._told: dict[int, Gap] = {}  # the open gaps that were told, by their start
         self._is_asking = False
+        self._is_awake = False  # the same, and the pause before it
         self._newest: Kline | None = None
         self._connector = connector
         self._publish = publish
@@ -67,6 +68,11 @@ class KlineFlow:
     def is_broken(self) -> bool:
         """Whether a final kline is missing."""
         return self.done_until_ns is not None and self.done_until_ns < self._seen_until_ns
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the venue is asked, or about to be."""
+        return self._is_awake or self._wake.is_set()
 
     def on_kline(self, kline: Kline) -> None:
         """A kline of the stream, forming or final."""
@@ -94,14 +100,15 @@ class KlineFlow:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self.is_broken:
-                await self._clock.sleep(self._options.closing_s)
-                self._tell_holes()
-            self._is_asking = True
+            self._is_awake = True
             try:
+                if self.is_broken:
+                    await self._clock.sleep(self._options.closing_s)
+                    self._tell_holes()
+                self._is_asking = True
                 await self._fill()
             finally:
-                self._is_asking = False
+                self._is_asking = self._is_awake = False
 
     def _is_outdated(self, kline: Kline) -> bool:
         """Forming news of a kline that is final or followed already, or older than what was told of it."""

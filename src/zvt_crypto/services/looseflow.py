@@ -44,6 +44,12 @@ class LooseTradeFlow:
         self._options = options
         self._rng = rng
         self._wake = asyncio.Event()
+        self._is_asking = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether trades wait, or the venue is asked, or about to be."""
+        return self._is_asking or self._wake.is_set() or bool(self.trades.held)
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the stream."""
@@ -57,14 +63,24 @@ class LooseTradeFlow:
         self.trades.suspect()
         self._wake.set()
 
+    def release(self, reason: str) -> None:
+        """No more will come: what waits goes on, and what may be missing before it is flagged."""
+        if self.trades.held:
+            self._tell(self.trades.give_up(), reason)
+
     async def run(self) -> None:
         """Close holes as they show. Ends only by being cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if self.trades.is_broken:
+            if not self.trades.is_broken:
+                continue
+            self._is_asking = True
+            try:
                 await self._clock.sleep(self._options.reorder_s)
                 await self._fill()
+            finally:
+                self._is_asking = False
 
     async def _fill(self) -> None:
         """Ask from the last trade on, until a live one is met, or there is none to meet, or nobody has it."""
@@ -85,7 +101,7 @@ class LooseTradeFlow:
         trades, options = self.trades, self._options
         tries = Backoff(self._rng, first_s=0.25, most_s=2.0)
         rows, again_ns = options.page_rows, OVERLAP_NS
-        reaches = trades.last is None and await reaches_back(self._fetch, trades.begin_ns or 0, rows)
+        reaches = trades.last is None and await self._reaches_back(trades.begin_ns or 0)
         while trades.is_broken:
             page = await self._page(rows, again_ns)
             step = trades.on_page(page, reaches_back=reaches and trades.last is None)
@@ -102,6 +118,12 @@ class LooseTradeFlow:
                     return "the venue does not have them"
                 await self._clock.sleep(tries.next_s())
         return ""
+
+    async def _reaches_back(self, begin_ns: int) -> bool:
+        """Whether an answer from there on lacks nothing. Where ids rise, it is found by them; a recording has nothing before it."""
+        if self._options.of_recording is not None and self.trades.ordered:
+            return True
+        return await reaches_back(self._fetch, begin_ns, self._options.page_rows)
 
     async def _page(self, rows: int, again_ns: int) -> list[Trade]:
         last = self.trades.last

@@ -51,6 +51,11 @@ class MarkFlow:
         self._holes: deque[tuple[int, int]] = deque(maxlen=_MOST_HOLES)
         self._wake = asyncio.Event()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a hole is being asked for, or about to be."""
+        return bool(self._holes)
+
     def on_mark(self, mark: MarkPrice) -> None:
         """A mark price of the stream."""
         if self._last_ns is not None and mark.event_ns - self._last_ns > HOLE_NS:

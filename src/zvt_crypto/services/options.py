@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -10,6 +12,8 @@ class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     # Trades
     trades_since_ns: int | None = None  # where nothing is stored yet, begin here instead of with the first live trade
+    # trades_since_ns is before the first trade of a recording, which is played from its begin, or from somewhere midway.
+    of_recording: Literal["begin", "midway"] | None = None
     max_catch_up_s: float = 6 * 3600.0  # what is older than this (by the venue's clock) is backfill's work: flagged as a gap
     page_rows: int = 1_000  # Binance's most
     reorder_s: float = 0.1  # two frames that overtook one another are no gap

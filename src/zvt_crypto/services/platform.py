@@ -114,7 +114,9 @@ class Platform:
         finally:
             stop.cancel()
             work.cancel()
-            await asyncio.wait({work})  # nothing is published any more
+            await asyncio.wait({work})
+            for ingest in self.ingests:
+                ingest.release("ended while the exchange was asked for what came before")
             await self.recorder.stop()
             writer.cancel()
             await asyncio.wait({writer})
@@ -127,8 +129,8 @@ class Platform:
             await ingest.ready.wait()
 
     async def drained(self) -> None:
-        """Return once bars have seen and the store has acknowledged everything that was published."""
-        while self.bars.pending() or self.recorder.backlog:
+        """Return once no trade waits for those before it, and bars have seen and the store has acknowledged everything."""
+        while any(ingest.is_busy for ingest in self.ingests) or self.bars.pending() or self.recorder.backlog:
             await self.recorder.drained()
             await self._clock.sleep(0.05)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.events import Event
-from zvt_crypto.domain.market import Trade
+from zvt_crypto.domain.market import Gap, Trade
 from zvt_crypto.domain.plausible import check_answer
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
@@ -48,9 +48,15 @@ class TradeFlow:
         self._rng = rng
         self._start_ns = start_ns
         self._wake = asyncio.Event()
+        self._is_asking = False
         self._published = continuity.last
         self._doubts = Backoff(rng, first_s=1.0, most_s=60.0)  # a stream that talks nonsense must not make us ask all the time
         self._judge_after_ns = 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether trades wait, or the venue is asked, or about to be."""
+        return self._is_asking or self._wake.is_set() or bool(self.continuity.held)
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the stream."""
@@ -66,6 +72,23 @@ class TradeFlow:
         self.continuity.suspect()
         self._wake.set()
 
+    def release(self, reason: str) -> None:
+        """No more will come: what waits goes on, and what is missing before it is flagged."""
+        continuity = self.continuity
+        if not continuity.held:
+            return
+        if continuity.waits_for_start:
+            released = continuity.start_at(None)
+            first = released[0]
+            if self._start_ns is not None and self._start_ns < first.event_ns:
+                ids = None, int(first.trade_id) - 1
+                self._publish(
+                    Gap(continuity.instrument, continuity.stream, self._start_ns, first.event_ns, *ids, reason, None, first.event_ns)
+                )
+            self._emit(released, [], reason)
+        released, lost = continuity.give_up(continuity.newest_held)
+        self._emit(released, lost, reason)
+
     async def run(self) -> None:
         """Fill holes as they show. Ends only by being cancelled."""
         if self.continuity.waits_for_start:
@@ -74,10 +97,14 @@ class TradeFlow:
             if not self.continuity.is_broken:
                 await self._wake.wait()
             self._wake.clear()
-            await self._clock.sleep(self._options.reorder_s)
-            if self.continuity.doubted is not None and self._clock.now_ns() >= self._judge_after_ns:
-                await self._judge()
-            await self._fill()
+            self._is_asking = True
+            try:
+                await self._clock.sleep(self._options.reorder_s)
+                if self.continuity.doubted is not None and self._clock.now_ns() >= self._judge_after_ns:
+                    await self._judge()
+                await self._fill()
+            finally:
+                self._is_asking = False
 
     async def _find_start(self) -> None:
         start_ns = self._start_ns

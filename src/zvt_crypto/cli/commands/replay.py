@@ -40,7 +40,7 @@ CHANNELS: dict[str, Channel] = {
 def run_replay(
     settings: Settings, files: Sequence[Path], *, speed: float, symbols: tuple[str, ...] | None, serve: bool, again: bool, as_json: bool
 ) -> int:
-    """Play to the end. INTERRUPTED when it was told to stop before."""
+    """Play to the end. INTERRUPTED when it was told to stop before; FAILURE when the recording has trades and none is stored."""
     check_captures(files)
     check_stored(files)
     if speed < 0:
@@ -49,6 +49,7 @@ def run_replay(
     position = folder / f"position-{_key(files)}.json"
     if again:
         position.unlink(missing_ok=True)
+    is_resumed = position.exists()
     arguments = ["replay", *(str(file.absolute()) for file in files), "--speed", str(speed), "--position", str(position)]
 
     async def go() -> int:
@@ -57,12 +58,17 @@ def run_replay(
         async with emulator_process(arguments) as (place, process):
             ours = _own_settings(settings, folder, place)
             with open_log(ours, quiet=True) as observer:
-                summary = await _play(ours, observer, place, process, symbols, serve, None if as_json else console)
+                summary = await _play(ours, observer, place, process, symbols, serve, None if as_json else console, is_resumed=is_resumed)
         if as_json:
             print_json(summary)
         else:
             _print(console, summary, folder)
-        return exits.OK if summary["complete"] else exits.INTERRUPTED
+        if not summary["complete"]:
+            return exits.INTERRUPTED
+        if missing := _without_trades(summary):
+            position.unlink(missing_ok=True)  # so that the same command plays it again
+            raise ZvtCryptoError(f"the recording has trades of {', '.join(missing)}, and none is stored: {folder} is not what was recorded")
+        return exits.OK
 
     return run(go)
 
@@ -75,6 +81,8 @@ async def _play(
     symbols: tuple[str, ...] | None,
     serve: bool,
     console: Console | None,
+    *,
+    is_resumed: bool,
 ) -> dict[str, Any]:
     from zvt_crypto.cli.build import open_node
     from zvt_crypto.cli.view import addresses
@@ -82,7 +90,7 @@ async def _play(
     from zvt_crypto.services.platform import PlatformOptions
 
     first_ns = max(0, (place.first_ns or 0) - LEAD_NS)
-    options = PlatformOptions(ingest=IngestOptions(trades_since_ns=first_ns))
+    options = PlatformOptions(ingest=IngestOptions(trades_since_ns=first_ns, of_recording="midway" if is_resumed else "begin"))
     complete = False
     async with (
         stop_signals() as asked,
@@ -167,18 +175,24 @@ async def _status(session: Any, rest_url: str) -> dict[str, Any]:
 
 async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str, Any]:
     stored = []
+    traded = {s.instrument for ingest in node.platform.ingests for s in ingest.subscriptions if s.channel in ("trade", "agg")}
+    gaps = await node.store.facts.read_gaps(open_only=True)
     for entity in node.followed():
         trades = await node.store.trades.read(entity)
         klines = {str(i): len(rows) for i in INTERVALS if (rows := await node.store.klines.read(entity, i))}
         span = [to_rfc3339(trades[0].event_ns), to_rfc3339(trades[-1].event_ns)] if trades else []
-        stored.append({"entity_id": entity, "trades": len(trades), "klines": klines, "span": span})
+        stored.append({"entity_id": entity, "trades": len(trades), "klines": klines, "span": span, "has_trades": entity in traded})
     pulse = node.pulse
     return {
         "complete": complete, "played": pulse.total > pulse.events["StreamStatus"],
         "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
-        "gaps": pulse.gaps_seen, "gaps_open": len(pulse.gaps_open), "book_resyncs": pulse.resyncs,
+        "gaps": pulse.gaps_seen, "gaps_open": sum(gap.instrument in node.followed() for gap in gaps), "book_resyncs": pulse.resyncs,
         "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "stored": stored,
     }  # fmt: skip
+
+
+def _without_trades(summary: dict[str, Any]) -> list[str]:
+    return [row["entity_id"] for row in summary["stored"] if row["has_trades"] and not row["trades"]]
 
 
 def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
