@@ -16,7 +16,7 @@ from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.dialects import DIALECTS
 from zvt_crypto.emulator.market import MarketWorld
 from zvt_crypto.emulator.memory import MemoryTransport
-from zvt_crypto.engine.limits import OwnLimits
+from zvt_crypto.engine.limits import UNTOLD_SHARE, OwnLimits
 from zvt_crypto.venues.budget import LimitBudget
 
 CLIENTS = 4
@@ -24,13 +24,17 @@ LATENCY_MS, JITTER_MS = 5.0, 12.0  # each way; a request may take so much longer
 REFRESH_S = 3_600.0
 # Refusals that say "wait", and those that shut an address out.
 WAIT, SHUT_OUT = (429,), (403, 418)
+# What our budget is of what the exchange allows, where that is not all: the first excess shuts out, and nothing reports how much is left.
+PLANNED = {"bybit": UNTOLD_SHARE}
 
 
 @dataclass
 class Half:
-    """Of the run: before the limits were halved, or after. `allowed` and `served` in what the exchange counts: weights, or requests."""
+    """Of the run: before the limits were halved, or after. In what the exchange counts, weights or requests: what it `allowed`, how much
+    of that was in our `budget`, how much was `served`."""
 
     allowed: float = 0.0
+    budget: float = 0.0
     served: float = 0.0
     asked: int = 0
     refused: int = 0
@@ -38,7 +42,8 @@ class Half:
 
     @property
     def usable(self) -> float:
-        return self.served / self.allowed
+        """Of our budget."""
+        return self.served / self.budget
 
 
 @dataclass
@@ -48,7 +53,6 @@ class Day:
     seconds: float
     halves: tuple[Half, Half] = field(default_factory=lambda: (Half(), Half()))
     bans: list[float] = field(default_factory=list)  # seconds since the start
-    while_banned: int = 0  # requests that were sent although a ban was known
 
     @property
     def asked(self) -> int:
@@ -95,8 +99,9 @@ class Jittery:
         """The inner one is closed by who made it."""
 
 
-async def run_day(venue: str, seconds: float, seed: int = 1, scale: float = 1.0) -> Day:
-    """Inside a virtual loop. The limits are halved in the middle, without a word. `scale`: of the limits, before and for both sides."""
+async def run_day(venue: str, seconds: float, seed: int = 1, *, scale: float = 1.0, plan: float = 1.0) -> Day:
+    """Inside a virtual loop. The limits are halved in the middle, without a word. `scale`: of the limits, before and for both sides;
+    `plan`: of our budget alone."""
     clock = virtual.VirtualClock()
     start_ns = clock.now_ns()
     middle_ns, end_ns = (start_ns + int(part * seconds * NS_PER_S) for part in (0.5, 1.0))
@@ -106,10 +111,10 @@ async def run_day(venue: str, seconds: float, seed: int = 1, scale: float = 1.0)
     table, day = OwnLimits(), Day(seconds)
 
     def connected(number: int) -> tuple[Any, Ledger, Jittery]:
-        transport, budget = Jittery(line, clock, seed + number), Ledger(clock, Notes(), table, scale=scale)
+        transport, budget = Jittery(line, clock, seed + number), Ledger(clock, Notes(), table, scale=scale * plan)
         return connector_of(venue, transport, clock, budget, Notes()), budget, transport
 
-    tasks = [asyncio.create_task(_client(connected(n), clock, day, middle_ns, end_ns)) for n in range(CLIENTS)]
+    tasks = [asyncio.create_task(_client(connected(n), clock, day, middle_ns, end_ns, PLANNED.get(venue, 1.0))) for n in range(CLIENTS)]
     await clock.sleep(seconds / 2)
     dialect.scale_limits(0.5)
     await asyncio.gather(*tasks)
@@ -117,7 +122,7 @@ async def run_day(venue: str, seconds: float, seed: int = 1, scale: float = 1.0)
     return day
 
 
-async def _client(parts: tuple[Any, Ledger, Jittery], clock: Any, day: Day, middle_ns: int, end_ns: int) -> None:
+async def _client(parts: tuple[Any, Ledger, Jittery], clock: Any, day: Day, middle_ns: int, end_ns: int, planned: float) -> None:
     connector, budget, transport = parts
     start_ns = clock.now_ns()
     refreshed_ns, pair = 0, ""
@@ -138,7 +143,9 @@ async def _client(parts: tuple[Any, Ledger, Jittery], clock: Any, day: Day, midd
         limit, window_ms = budget.stated[bucket]
         half.asked += 1
         half.served += weight
-        half.allowed = limit / window_ms * (day.seconds / 2 * 1_000) * (0.5 if half is day.halves[1] else 1.0)
+        ours = limit / window_ms * (day.seconds / 2 * 1_000)
+        half.allowed = ours / planned * (0.5 if half is day.halves[1] else 1.0)
+        half.budget = min(ours, half.allowed)
 
 
 def _note(day: Day, half: Half, status: int, at_s: float) -> None:

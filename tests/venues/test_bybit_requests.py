@@ -63,8 +63,12 @@ def test_topics():
 
 
 def test_the_limit_of_an_address_holds_for_any_five_seconds():
-    assert spec.LIMITS[spec.IP_BUCKET] == (600, 5_000)
+    assert spec.PUBLISHED[spec.IP_BUCKET] == (600, 5_000)
     assert manners(spec.BybitHosts()).slides
+
+
+def test_half_is_planned_of_limits_whose_excess_shuts_out_and_that_nothing_reports():
+    assert spec.LIMITS == {spec.IP_BUCKET: (300, 5_000), spec.CONNECT_BUCKET: (250, 300_000)}
 
 
 @pytest.mark.parametrize("depth", [0, -1, 1_001])

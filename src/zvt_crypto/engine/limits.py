@@ -29,6 +29,9 @@ _PROBE_MOST_MS = 4 * 3_600_000
 # was not said, and to try for it would cost the next ban: half of the limit is kept to for a day.
 BAN_MS = 120_000
 _AFTER_BAN_MS = 24 * 3_600_000
+# What is planned of a limit whose excess shuts us out, or is not documented, and of which no answer says how much is left: another
+# program behind the address, or a limit that was lowered without a word, would otherwise show by the ban alone.
+UNTOLD_SHARE = 0.5
 # Parts of a sliding window. What was sent is counted for one part longer than the window, since answers and requests need not travel
 # equally fast: 40 ms of two seconds.
 SLOTS = 50

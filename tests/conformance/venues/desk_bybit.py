@@ -21,7 +21,7 @@ class BybitDesk:
 
     pair, other_pair, perp = "cryptopair_bybit_btcusdt", "cryptopair_bybit_ethusdt", "cryptoperp_bybit_btcusdt"
     unavailable = Unreachable  # what an HTTP 503 is: a service that is away
-    heavy_minutes = (0.02, 0.1)  # 150 reads of one page, of which 81 a second are ours to use for the past
+    heavy_minutes = (0.02, 0.1)  # 150 reads of one page, of which 54 a second are ours to use for the past
     categories = MappingProxyType({pair: "spot", perp: "linear"})
 
     def __init__(self, seed: int, symbols: Any, notes: Any) -> None:

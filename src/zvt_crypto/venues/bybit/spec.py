@@ -8,6 +8,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import BadConfig
 from zvt_crypto.domain.time import Interval
+from zvt_crypto.engine.limits import UNTOLD_SHARE
 from zvt_crypto.venues.arguments import check_depth
 
 EXCHANGE = "bybit"
@@ -89,8 +90,10 @@ def book_limit(depth: int) -> int:
 
 IP_BUCKET = "bybit.ip.requests"
 CONNECT_BUCKET = "bybit.connects"
-# bucket → (limit, window in ms, wherever it begins). Beyond 600 requests in 5 s the venue shuts an address out for ten minutes.
-LIMITS: dict[str, tuple[int, int]] = {IP_BUCKET: (600, 5_000), CONNECT_BUCKET: (500, 300_000)}
+# bucket → (limit, window in ms, wherever it begins). Beyond 600 requests in 5 s the venue shuts an address out for ten minutes; no header
+# says how much is left, and what follows too many connections is not documented: half of both is planned with.
+PUBLISHED: dict[str, tuple[int, int]] = {IP_BUCKET: (600, 5_000), CONNECT_BUCKET: (500, 300_000)}
+LIMITS: dict[str, tuple[int, int]] = {bucket: (int(most * UNTOLD_SHARE), window_ms) for bucket, (most, window_ms) in PUBLISHED.items()}
 LIMIT_RESET_HEADER = "x-bapi-limit-reset-timestamp"
 
 # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────
