@@ -76,7 +76,7 @@ class Ours:
         if venue == "binance":
             return binance_parse.FrameParser("spot", {"BTCUSDT": BINANCE}).parse
         if venue == "bybit":
-            return BybitManners("spot", bybit_parse.FrameParser("spot", {"BTCUSDT": "cryptopair_bybit_btcusdt"}), (), {}).parse
+            return BybitManners("spot", bybit_parse.FrameParser("spot", {"BTCUSDT": "cryptopair_bybit_btcusdt"}), (), {}, {}).parse
         if venue == "okx":
             return OkxManners((), {}, self._okx).parse
         return coinbase_parse.FrameParser({"BTC-USD": Product(COINBASE)}, tickers=frozenset({COINBASE})).read
