@@ -246,7 +246,7 @@ def stream_of(exchange: str, socket: Made, made: list[CryptoPair], syncs: dict[s
 
         return BinanceStream(exchange, socket, BinanceParser("spot", natives), (), syncs, natives, never, clock, observer)
     manners: Any = {
-        "bybit": lambda: BybitManners("spot", BybitParser("spot", natives), (), {}),
+        "bybit": lambda: BybitManners("spot", BybitParser("spot", natives), (), {}, {}),
         "okx": lambda: OkxManners((), {}, {one.native_symbol: traded(one) for one in made}),
         "coinbase": lambda: CoinbaseManners((), {one.native_symbol: product_of(one) for one in made}, {}),
     }[exchange]()
