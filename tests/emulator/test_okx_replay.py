@@ -152,7 +152,7 @@ def test_recordings_of_two_exchanges_are_no_capture(recording: tuple[Path, OkxDe
         read_capture([recording[0], other])
     foreign = tmp_path / "foreign.jsonl"
     foreign.write_text(line(START_NS, t="header", exchange="KRAKEN") + "\n" + line(START_NS, t="recv", conn="a", data="{}"))
-    with pytest.raises(BadCapture, match="a recording of 'kraken'; those of binance, okx"):
+    with pytest.raises(BadCapture, match="a recording of 'kraken'; those of binance, bybit, okx"):
         read_capture(foreign)
 
 

@@ -67,7 +67,7 @@ def add_trade(bar: Bar, trade: Trade | Agg) -> Bar:
 def join(open_ns: int, bars: Iterable[Bar]) -> Bar | None:
     """One bar of consecutive shorter ones. It opens at its first trade, not at an empty bar's carried price."""
     rows = list(bars)
-    traded = [row for row in rows if row.trades]
+    traded = [row for row in rows if row.trades or row.size]  # not every exchange counts the trades of a kline
     if not traded:
         return flat(open_ns, rows[-1].close) if rows else None
     return Bar(

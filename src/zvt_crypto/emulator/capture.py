@@ -1,7 +1,7 @@
 """Recordings of an exchange's wire, read by content: frames as received, and the REST answers that were recorded beside them.
 
-Three formats, each plain, gzip or zstandard: hftbacktest lines (`ns raw_json`), cryptofeed's old lines (`ts: raw`, `url -> ts: body`)
-and its JSON lines (`{"t":"recv",…}`). Several files make one capture, in the order given.
+Four formats, each plain, gzip or zstandard: hftbacktest lines (`ns raw_json`), cryptofeed's old lines (`ts: raw`, `url -> ts: body`),
+its JSON lines (`{"t":"recv",…}`), and bare frames as Bybit's archive of books has them. Several files make one capture, in the order given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import msgspec
 import zstandard
 
 from zvt_crypto.domain.errors import BadCapture, shown
+from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.binance.capture import BinancePlacer
+from zvt_crypto.emulator.bybit.capture import BybitPlacer
 from zvt_crypto.emulator.coinbase.capture import CoinbasePlacer
 from zvt_crypto.emulator.frames import ENVELOPES, Frame, Line, Placer, RestAnswer
 from zvt_crypto.emulator.model import Market
@@ -48,8 +50,15 @@ class _Record(msgspec.Struct):
     exchange: str = ""
 
 
+class _Stamped(msgspec.Struct):
+    ts: int
+
+
 _RECORDS = msgspec.json.Decoder(_Record)
-_PLACERS: Mapping[str, type[Placer]] = MappingProxyType({"binance": BinancePlacer, "okx": OkxPlacer, "coinbase": CoinbasePlacer})
+_STAMPED = msgspec.json.Decoder(_Stamped)
+_PLACERS: Mapping[str, type[Placer]] = MappingProxyType(
+    {"binance": BinancePlacer, "bybit": BybitPlacer, "okx": OkxPlacer, "coinbase": CoinbasePlacer}
+)
 _HEAD_BYTES = 256 * 1024  # that tell whose recording it is
 
 
@@ -204,6 +213,8 @@ def _format_of(line: bytes) -> Callable[[bytes], list[Line]]:
         return _hft
     if line.startswith(b'{"t":'):
         return _JsonLines()
+    if line.startswith(b'{"topic":'):
+        return _bare
     if _OLD_FRAME.match(line) or _OLD_ANSWER.match(line) or _OLD_CONNECT.match(line):
         return _OldLines()
     known = "`nanoseconds json`, cryptofeed's JSON lines, or its older `time: json`"
@@ -216,6 +227,11 @@ def _hft(line: bytes) -> list[Line]:
         raise BadCapture(f"not `ns json`: {shown(line[:60].decode('utf-8', 'replace'))}")
     ENVELOPES.decode(found[2])
     return [Line(int(found[1]), "", "", found[2])]
+
+
+def _bare(line: bytes) -> list[Line]:
+    """Bybit's archive: nobody received these frames, so the exchange's own time stands for it."""
+    return [Line(_STAMPED.decode(line).ts * NS_PER_MS, "", "", line.rstrip(b"\r"))]
 
 
 class _OldLines:

@@ -7,6 +7,7 @@ from zvt_crypto.emulator.bybit.topics import Topic
 from zvt_crypto.emulator.model import BookImage, World
 
 _FIRST_NUMBER = 60_000_000
+_WHOLE = 1_000_000  # levels
 Levels = list[tuple[int, int]]
 
 
@@ -80,7 +81,18 @@ class TickerFeed:
         listing = self._topic.listing
         day = self._world.day(listing)
         mark = self._world.mark(listing) if listing.market == "usdm" else None
-        return {} if day is None else wire.ticker_fields(listing, day, mark)
+        fields = {} if day is None else wire.ticker_fields(listing, day, mark)
+        return {name: text for name, text in fields.items() if self._world.mode == "market" or name not in wire.MADE_UP}
+
+
+def shown_so_far(world: World, topic: Topic, now_ns: int) -> list[bytes]:
+    """What a replay tells a reader who comes midway: a contract's ticker and the book. A first snapshot will come by itself."""
+    if topic.kind == "tickers" and topic.listing.market == "usdm":
+        return TickerFeed(world, topic).snapshot(now_ns)
+    image = world.book(topic.listing, _WHOLE) if topic.kind == "orderbook" and topic.detail != "1" else None
+    if image is None or not image.last_id:
+        return []
+    return [wire.book_push(topic.name, "snapshot", topic.listing, image, image.last_id)]
 
 
 def _changes(old: Levels, new: Levels, sign: int) -> Levels:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from zvt_crypto.emulator.bybit import wire
-from zvt_crypto.emulator.bybit.books import BookFeed, TickerFeed
+from zvt_crypto.emulator.bybit.books import BookFeed, TickerFeed, shown_so_far
 from zvt_crypto.emulator.bybit.limits import (
     CONNECTS,
     CONNECTS_WINDOW_NS,
@@ -27,6 +28,7 @@ from zvt_crypto.emulator.model import BarEvent, BookImage, Depth, Emission, List
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _PLAIN = {"Content-Type": "text/plain"}
+_TOPIC = re.compile(rb'"topic"\s*:\s*"[^"]*"')
 
 
 class BybitDialect:
@@ -77,7 +79,10 @@ class BybitDialect:
     def _rest_number(self, listing: Listing) -> int:
         """`u` by REST is that of the topic of 1000 levels."""
         feed = self._books.get((_category(listing), f"orderbook.1000.{listing.symbol}"))
-        return feed.number if feed is not None else 1 + self.world.book(listing, 1).last_id % 1_000_000_000
+        if feed is not None:
+            return feed.number
+        update = self.world.book(listing, 1).last_id
+        return update if self.world.mode == "replay" else 1 + update % 1_000_000_000
 
     def status(self, now_ns: int) -> dict[str, object]:
         """What `GET /emulator/status` says."""
@@ -175,11 +180,13 @@ class BybitDialect:
         key = (session.category, name)
         session.topics[name] = None
         self._topics[key] = topic
+        if not topic.stream:
+            return []  # it was not recorded
         self._lobby.listen(session, topic.listing.market, topic.stream, name, now_ns)
         first: list[bytes] = []
         if self.world.mode == "replay":
-            return first
-        if topic.kind == "orderbook":
+            first = shown_so_far(self.world, topic, self.world.server_ns(now_ns))
+        elif topic.kind == "orderbook":
             if key not in self._books:
                 self._books[key] = BookFeed(self.world, topic, self._numbers.get(key))
             first = [self._books[key].snapshot()]
@@ -195,6 +202,8 @@ class BybitDialect:
         if topic is None or name not in session.topics:
             return
         del session.topics[name]
+        if not topic.stream:
+            return
         self._lobby.unlisten(session, topic.listing.market, topic.stream, name)
         others = any(name in one.topics for one in self.sessions.values() if one is not session and one.category == session.category)
         if not others:
@@ -227,7 +236,7 @@ class BybitDialect:
     def _encode(self, key: tuple[str, str], emission: Emission) -> list[bytes]:
         topic, fact = self._topics[key], emission.fact
         if isinstance(fact, Recorded):
-            return [fact.raw]
+            return [fact.raw if topic.name.encode() in fact.raw else _TOPIC.sub(b'"topic":"%b"' % topic.name.encode(), fact.raw, 1)]
         if isinstance(fact, Trade):
             return [wire.trades_push(topic.name, topic.listing, fact)]
         if isinstance(fact, BarEvent):

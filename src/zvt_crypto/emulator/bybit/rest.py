@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Literal
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.bybit import wire
 from zvt_crypto.emulator.model import Listing, Market, World
@@ -24,6 +26,14 @@ INTERVALS: dict[str, str] = {
 }
 _INSTRUMENTS_MOST = 1000
 _TRADES_MOST = {"spot": 60, "usdm": 1000}
+
+
+class _Row(msgspec.Struct):
+    """What a recorded row of instruments-info is chosen by."""
+
+    symbol: str
+    status: str
+    baseCoin: str  # noqa: N815 - the wire's name
 
 
 class Fault(Exception):
@@ -106,6 +116,9 @@ def _time(q: Query) -> str:
 
 def _instruments(q: Query) -> str:
     category, found = q.category(), q.listings()
+    known = q.world.recorded(MARKETS.get(category, "usdm"), f"instruments-info {category}")
+    if known is not None:
+        return _recorded_instruments(q, category, msgspec.json.decode(known, type=list[msgspec.Raw]))
     if "symbol" in q.values:
         chosen = [q.listing()]
     elif q.values.get("status", "Trading") != "Trading":
@@ -114,10 +127,26 @@ def _instruments(q: Query) -> str:
         chosen = [one for one in found.values() if q.values.get("baseCoin", one.base) == one.base]
     if category == "spot":
         return _listed(q, [wire.instrument_row(one) for one in chosen])
+    return _page(q, [wire.instrument_row(one) for one in chosen])
+
+
+def _recorded_instruments(q: Query, category: str, rows: list[msgspec.Raw]) -> str:
+    """The recorded rows, chosen as the exchange chooses."""
+    named = [(msgspec.json.decode(raw, type=_Row), bytes(raw).decode()) for raw in rows]
+    if "symbol" in q.values:
+        chosen = [text for row, text in named if row.symbol == q.values["symbol"]]
+        if not chosen:
+            raise Fault(10001, "Not supported symbols")
+    else:
+        status = q.values.get("status", "Trading")
+        chosen = [text for row, text in named if row.status == status and q.values.get("baseCoin", row.baseCoin) == row.baseCoin]
+    return _listed(q, chosen) if category == "spot" else _page(q, chosen)
+
+
+def _page(q: Query, rows: list[str]) -> str:
     limit, first = q.limit(500, _INSTRUMENTS_MOST), q.number("cursor") or 0
-    page = chosen[first : first + limit]
-    cursor = str(first + limit) if first + limit < len(chosen) else ""
-    return _listed(q, [wire.instrument_row(one) for one in page], f'"nextPageCursor":"{cursor}",')
+    cursor = str(first + limit) if first + limit < len(rows) else ""
+    return _listed(q, rows[first : first + limit], f'"nextPageCursor":"{cursor}",')
 
 
 def _klines(q: Query) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Literal
+from uuid import UUID
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.bars import next_open
@@ -13,6 +14,8 @@ Category = Literal["spot", "linear", "inverse", "option"]
 # The spot ids of 2026 have 19 digits; contracts' ids are UUIDs.
 _SPOT_ID = 2_280_000_000_000_000_000
 FUNDING_MINUTES = 480
+# A recorded trade's number is its place in the recording, and below that its id: ids of contracts have no order, places have.
+ID_BITS = 128
 
 
 def ms(at_ns: int) -> int:
@@ -37,6 +40,8 @@ def turnover(value_e16: int) -> str:
 
 def trade_id(listing: Listing, number: int) -> str:
     """A trade's id as the market writes it: it tells nothing of the next one's on contracts."""
+    if known := number & ((1 << ID_BITS) - 1) if number >> ID_BITS else 0:
+        return str(known) if listing.market == "spot" else str(UUID(int=known))
     if listing.market == "spot":
         return str(_SPOT_ID + number)
     mixed = (number * 0x9E3779B97F4A7C15) & ((1 << 64) - 1)
@@ -70,7 +75,7 @@ def recent_row(listing: Listing, t: Trade) -> str:
     """A row of recent-trade."""
     return (
         f'{{"execId":"{trade_id(listing, t.id)}","symbol":"{listing.symbol}","price":"{price(t.price)}","size":"{price(t.size)}",'
-        f'"side":"{side(t)}","time":"{ms(t.time_ns)}","isBlockTrade":false,"isRPITrade":false,"seq":"{t.id}"}}'
+        f'"side":"{side(t)}","time":"{ms(t.time_ns)}","isBlockTrade":false,"isRPITrade":false,"seq":"{t.id >> ID_BITS or t.id}"}}'
     )
 
 
@@ -112,6 +117,9 @@ def instrument_row(listing: Listing) -> str:
         f'"copyTrading":"both","upperFundingRate":"0.005","lowerFundingRate":"-0.005","isPreListing":false,"preListingInfo":null}}'
     )
 
+
+# Fields of a contract's ticker that no recording is asked for: the synthetic market makes them up.
+MADE_UP = ("tickDirection", "openInterest", "openInterestValue")
 
 # ── Tickers ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
