@@ -103,6 +103,30 @@ def test_funding_marks_trades_and_gaps_are_fetched_too(wired: Zvt) -> None:
     assert "0 gaps healed" in wired("backfill", "-s", "BTCUSDT", "--what", "gaps").out
 
 
+def test_record_data_refuses_a_range_that_cannot_be_had(wired: Zvt) -> None:
+    import zvt_crypto
+    from zvt_crypto.domain.errors import BadTime
+
+    for start, end, said in (
+        ("2099-01-01", None, "start '2099-01-01' is in the future"),
+        ("2024-02", "2024-01", "start '2024-02' is not before end '2024-01'"),
+        (None, 1999, "end '1999' is before 2009"),
+    ):
+        with pytest.raises(BadTime, match=said):
+            zvt_crypto.record_data("BTCUSDT", "1d", start, end, exchange="binance")
+
+
+def test_weeks_are_fetched_since_the_listing_and_since_any_early_day(wired: Zvt) -> None:
+    rows = wired("backfill", "-s", "BTCUSDT", "-i", "1w", "--json").json["rows"]
+    assert rows > 4
+    again = wired("backfill", "-s", "BTCUSDT", "-i", "1w", "--start", "1971-01-01", "--end", "2101-01-01", "--json")
+    assert (again.code, again.json["rows"]) == (0, 0)
+    every = wired("kdata", "BTCUSDT", "-e", "binance", "-i", "1w", "--json").json["data"]
+    month = every[1]["timestamp"][:7]
+    since = wired("kdata", "BTCUSDT", "-e", "binance", "-i", "1w", "--start", month, "--json").json["data"]
+    assert [row["timestamp"] for row in since] == [row["timestamp"] for row in every if row["timestamp"] >= month]
+
+
 def test_record_and_query_from_python(wired: Zvt) -> None:
     import zvt_crypto
 
@@ -232,12 +256,19 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
         (["kdata", "btcusdt", "-e", "mtgox"], 2, "unknown exchange 'mtgox'"),
         (["kdata", "btcusdt", "--start", "yesterday"], 2, "'yesterday'"),
         (["kdata", "btcusdt", "--start", "2024-02-01", "--end", "2024-01-01"], 2, "'2024-02-01' is not before end '2024-01-01'"),
+        (["kdata", "btcusdt", "--start", "202405"], 2, "time '202405' is no epoch number"),
+        (["coverage", "--start", "7"], 2, "time '7' is no epoch number"),
+        (["pairs", "delist", "btcusdt", "--at", "12"], 2, "time '12' is no epoch number"),
         (["kdata", "btcusdt", "-f", "parquet"], 2, "--output"),
         (["kdata", "btcusdt", "-f", "csv", "-o", "/nowhere/at/all.csv"], 2, "'/nowhere/at'"),
         (["kdata", "btcusdt", "-n", "0"], 2, "limit '0' is out of range"),
         (["kdata"], 2, "Missing argument"),
         (["backfill", "--what", "dreams"], 2, "'dreams'"),
         (["backfill", "--what", "trades"], 2, "need a start"),
+        (["backfill", "--start", "2099-01-01"], 2, "start '2099-01-01' is in the future: it is 20"),
+        (["backfill", "--start", "2024-05", "--end", "2024"], 2, "start '2024-05' is not before end '2024'"),
+        (["backfill", "--end", "2001"], 2, "end '2001' is before 2009"),
+        (["backfill", "--what", "gaps", "--start", "2024"], 2, "gaps have times of their own: start '2024'"),
         (["backfill", "-s", ","], 2, "no symbol was given: ','"),
         (["up", "-s", ""], 2, "no symbol was given"),
         (["up", "--seconds", "-3"], 2, "seconds -3 is not a positive number"),

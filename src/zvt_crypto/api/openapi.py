@@ -42,7 +42,7 @@ _SYMBOL = (
     EXAMPLE_SYMBOL,
 )
 _EXCHANGE = ("exchange", False, "Where `symbol` is looked up when it is no entity id.", {"type": "string"}, "binance")
-_TIME_HELP = "RFC 3339, a date, or an epoch in s, ms, µs or ns (told apart by size)"
+_TIME_HELP = "RFC 3339, a date (2024-08-08), month (2024-08) or year (2024), or an epoch in s, ms, µs or ns (told apart by size)"
 _Parameter = tuple[str, bool, str, dict[str, Any], Any]
 
 

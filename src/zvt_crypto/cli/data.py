@@ -5,6 +5,7 @@ Synchronous, usable in scripts and in notebooks. Each call opens what it needs a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,7 +15,7 @@ from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import get_instruments
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
-from zvt_crypto.cli.words import check_count, check_names, parse_range, resolve_all
+from zvt_crypto.cli.words import check_count, check_names, parse_past, parse_range, resolve_all
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import check_exchange
 from zvt_crypto.domain.market import Kline
@@ -120,11 +121,12 @@ def record_data(
     """Fetch klines with opens in [start, end) into the database; what is stored already is not fetched again.
 
     start None: since the listing. end None: up to now. Returns entity id → rows written. An instrument table that is empty or does not
-    know a symbol is read from the exchange first. Raises UnknownSymbol, UnknownInterval, BadTime, VenueError, StoreError.
+    know a symbol is read from the exchange first. Raises BadTime (also for a start in the future), UnknownSymbol, UnknownInterval,
+    VenueError, StoreError.
     """
     names = check_names(symbols)
     of = parse_interval(interval)
-    parse_range(start, end)
+    parse_past(start, end, time.time_ns())
     chosen = _of_exchange(settings or load_settings(), exchange)
 
     async def go() -> dict[str, int]:

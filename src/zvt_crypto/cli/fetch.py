@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from zvt_crypto.cli.connect import Silent, open_connector
 from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.cli.words import parse_range, resolve_all
+from zvt_crypto.cli.words import parse_past, resolve_all
 from zvt_crypto.domain.errors import BadInput, UnknownSymbol, shown
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.time import Interval
@@ -38,9 +39,11 @@ async def fetch_history(
 
     Raises BadInput for what cannot be asked, UnknownSymbol, VenueError, StoreError.
     """
-    start_ns, end_ns = parse_range(start, end)
+    start_ns, end_ns = parse_past(start, end, time.time_ns())
     if what not in NOUNS:
         raise BadInput(f"what {shown(what)} is none of {', '.join(NOUNS)}")
+    if what == "gaps" and (start is not None or end is not None):
+        raise BadInput(f"gaps have times of their own: start {shown(start)}, end {shown(end)} would be ignored")
     if what in ("trades", "mark") and start_ns is None:
         raise BadInput(f"{what} need a start: all of an instrument's would be more than anybody wants")
     told = observer or Silent()

@@ -51,7 +51,7 @@ Exchange = Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange
 Symbol = Annotated[str, typer.Argument(help="Entity id, BTC/USDT, BTC-USDT, btcusdt or the exchange's own.")]
 Symbols = Annotated[str | None, typer.Option("--symbols", "-s", help="Symbols, separated by commas.")]
 Interval = Annotated[str, typer.Option("--interval", "-i", help="1m 5m 15m 30m 1h 4h 1d 1w 1M")]
-Start = Annotated[str | None, typer.Option("--start", help="From this time on: RFC 3339, a date, or an epoch number.")]
+Start = Annotated[str | None, typer.Option("--start", help="From this time on: RFC 3339, a date, month or year, or an epoch number.")]
 End = Annotated[str | None, typer.Option("--end", help="Up to, and without, this time.")]
 Kind = Annotated[str | None, typer.Option(help="pair, perp or future.")]
 Status = Annotated[str | None, typer.Option(help="active, suspended, delisted, …")]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from zvt_crypto.domain.errors import BadInput, BadTime, OutOfRange, shown
 from zvt_crypto.domain.instrument import Instrument, Instruments
-from zvt_crypto.domain.time import parse_time
+from zvt_crypto.domain.time import EARLIEST_NS, parse_time, to_rfc3339
 
 
 def resolve_all(table: Instruments, symbols: str | Sequence[str], exchange: str | None) -> list[Instrument]:
@@ -47,3 +47,16 @@ def parse_range(start: object, end: object) -> tuple[int | None, int | None]:
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise BadTime(f"start {shown(start)} is not before end {shown(end)}")
     return start_ns, end_ns
+
+
+def parse_past(start: object, end: object, now_ns: int) -> tuple[int | None, int | None]:
+    """As parse_range, of what an exchange is asked for: nothing is fetched from before 2009, and an open end is as good as one to come.
+
+    Raises BadTime for a start that is still to come, and for an end before anything was traded.
+    """
+    start_ns, end_ns = parse_range(start, end)
+    if start_ns is not None and start_ns > now_ns:
+        raise BadTime(f"start {shown(start)} is in the future: it is {to_rfc3339(now_ns)}")
+    if end_ns is not None and end_ns <= EARLIEST_NS:
+        raise BadTime(f"end {shown(end)} is before 2009: nothing was traded then")
+    return None if start_ns is None else max(start_ns, EARLIEST_NS), None if end_ns is None or end_ns > now_ns else end_ns

@@ -20,6 +20,10 @@ _EPOCH_ORDINAL = dt.date(1970, 1, 1).toordinal()
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 # The widest range that a timestamp may have: 1970 up to 2200, well inside int64 nanoseconds (2262).
 MAX_NS = (dt.date(2200, 1, 1).toordinal() - _EPOCH_ORDINAL) * NS_PER_DAY
+# Before it nothing was traded: Bitcoin's first block is of 2009-01-03.
+EARLIEST_NS = (dt.date(2009, 1, 1).toordinal() - _EPOCH_ORDINAL) * NS_PER_DAY
+# An epoch number is believed from EARLIEST_NS up to here: the four units' ranges lie a factor of 300 apart, so its size tells the unit.
+LATEST_NUMBER_NS = (dt.date(2100, 1, 1).toordinal() - _EPOCH_ORDINAL) * NS_PER_DAY
 
 
 class Interval(enum.StrEnum):
@@ -126,56 +130,69 @@ def to_rfc3339(at_ns: int) -> str:
 
 
 _FRACTION = re.compile(r"\.(\d{1,9})(?=Z|z|[+-]\d{2}:?\d{2}$)")
-_NUMBER = re.compile(r"\d{1,19}")
+_NUMBER = re.compile(r"[0-9]{1,32}")
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?")
+_UNITS_NS = (NS_PER_S, NS_PER_MS, NS_PER_US, 1)
 
 
 def parse_time(value: object) -> int:
     """Nanoseconds UTC of a time as users write it.
 
-    Accepts RFC 3339 (`2024-08-08T00:00:00Z`; a bare date `2024-08-08` is its midnight UTC), an integer (or its digits) of
-    seconds, ms, µs or ns told apart by size, or an aware datetime. Raises BadTime, naming the value, for all else:
-    a datetime without a zone is refused, never guessed.
+    Accepts RFC 3339 (`2024-08-08T00:00:00Z`), a date, month or year (`2024-08-08` or `20240808`, `2024-08`, `2024`: its first midnight
+    UTC), an epoch number (or its digits) of seconds, ms, µs or ns from 2009 to 2100, told apart by size, 0 for the epoch itself, or an
+    aware datetime. Raises BadTime, naming the value, for all else: a datetime without a zone is refused, and a number that is of no
+    such unit, never guessed.
     """
     if isinstance(value, dt.datetime):
         return _bounded(from_datetime(value), value)
     if isinstance(value, bool) or value is None:
         raise BadTime(f"time {shown(value)} is not a time")
     if isinstance(value, int):
-        return _bounded(_scaled(value), value)
+        return _from_number(value, value)
     if isinstance(value, dt.date):
         return _bounded(_ns_of(value), value)
     if not isinstance(value, str):
         raise BadTime(f"time {shown(value)} is neither RFC 3339, an integer epoch nor a datetime with a zone")
     if _NUMBER.fullmatch(value):
-        return _bounded(_scaled(int(value)), value)
+        return _from_number(int(value), value)
+    if found := _DATE.fullmatch(value):
+        return _from_date(int(found[1]), int(found[2]), int(found[3] or 1), value)
     return _bounded(_from_text(value), value)
 
 
 def _from_text(text: str) -> int:
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
-        try:
-            return _ns_of(dt.date.fromisoformat(text))
-        except ValueError:
-            raise BadTime(f"time {shown(text)} is not a date") from None
     fraction = _FRACTION.search(text)
     sub_ns = int(fraction[1].ljust(9, "0")) if fraction else 0
     whole = text.replace(fraction[0], "", 1) if fraction else text
     try:
         moment = dt.datetime.fromisoformat(whole)
     except ValueError:
-        raise BadTime(f"time {shown(text)} is not RFC 3339 (2024-08-08T00:00:00Z) nor an integer epoch") from None
+        raise BadTime(
+            f"time {shown(text)} is not RFC 3339 (2024-08-08T00:00:00Z), a date (2024-08-08, 2024-08, 2024) nor an epoch number"
+        ) from None
     return from_datetime(moment) + sub_ns
 
 
-def _scaled(number: int) -> int:
-    """An epoch number to ns, its unit told by its size: seconds stay below 1e11 until the year 5138."""
-    if number < 100_000_000_000:
-        return number * NS_PER_S
-    if number < 100_000_000_000_000:
-        return number * NS_PER_MS
-    if number < 100_000_000_000_000_000:
-        return number * NS_PER_US
-    return number
+def _from_number(number: int, value: object) -> int:
+    """A year of four digits, a date of eight, 0, or an epoch number of the only unit that fits."""
+    if number == 0:
+        return 0
+    if 1000 <= number <= 9999:
+        return _from_date(number, 1, 1, value)
+    if 1000_00_00 <= number <= 9999_99_99:
+        return _from_date(number // 10_000, number // 100 % 100, number % 100, value)
+    for unit_ns in _UNITS_NS:
+        if EARLIEST_NS <= number * unit_ns <= LATEST_NUMBER_NS:
+            return number * unit_ns
+    raise BadTime(f"time {shown(value)} is no epoch number: neither seconds, ms, µs nor ns of 2009 to 2100, nor a date (2024-08-08, 2024)")
+
+
+def _from_date(year: int, month: int, day: int, value: object) -> int:
+    try:
+        midnight_ns = _ns_of(dt.date(year, month, day))
+    except ValueError:
+        raise BadTime(f"time {shown(value)} is not a date") from None
+    return _bounded(midnight_ns, value)
 
 
 def _bounded(at_ns: int, value: object) -> int:

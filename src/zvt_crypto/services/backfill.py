@@ -16,7 +16,18 @@ import msgspec
 from zvt_crypto.domain.errors import BadInput, Malformed, Refused, VenueError
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import Funding, Gap, Kline, MarkPrice, Trade, TradeStream
-from zvt_crypto.domain.time import MAX_NS, NS_PER_DAY, NS_PER_MINUTE, Interval, count_opens, floor_ns, next_ns, parse_interval, parse_time
+from zvt_crypto.domain.time import (
+    EARLIEST_NS,
+    MAX_NS,
+    NS_PER_DAY,
+    NS_PER_MINUTE,
+    Interval,
+    count_opens,
+    floor_ns,
+    next_ns,
+    parse_interval,
+    parse_time,
+)
 from zvt_crypto.engine.roll import ROLL_BASE
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer, Store
 from zvt_crypto.services.continuity import plausible_ids
@@ -140,8 +151,8 @@ class Backfill:
             await self._store.klines.upsert(made, self._clock.now_ns())
 
     async def _kline_page(self, name: str, length: Interval, start_ns: int, end_ns: int) -> list[Kline]:
-        limit = self._options.batch_rows
-        rows = await self._ask(lambda: self._connector.fetch_kdata(name, length, since=start_ns, until=end_ns, limit=limit))
+        limit, since_ns = self._options.batch_rows, max(start_ns, EARLIEST_NS)
+        rows = await self._ask(lambda: self._connector.fetch_kdata(name, length, since=since_ns, until=end_ns, limit=limit))
         return [row for row in rows if row.final and start_ns <= row.open_ns < end_ns]
 
     # ── trades ────────────────────────────────────────────────────────────────────────────────────────────────────────
