@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import random
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import asyncpg
 import psutil
 import pytest
 
-from proofs.proof_parts import SPOT
+from proofs.proof_parts import SPOT, USDM, Recording
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
 pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.prove, pytest.mark.timeout(600)]
@@ -30,40 +31,47 @@ SEEDS = int(os.environ.get("ZVT_CRYPTO_PROVE_SEEDS", "0"))
 ROWS = {
     "trades": "SELECT entity_id, trade_id, price, quantity, side, timestamp FROM crypto_trade ORDER BY trade_id",
     "minutes": "SELECT * FROM (SELECT id, timestamp, open_price, high_price, low_price, close_price, volume, turnover, final, source "
-    "FROM cryptopair_1m_kdata) k WHERE final ORDER BY timestamp",
-    "fives": "SELECT id, open_price, high_price, low_price, close_price, volume, final, source FROM cryptopair_5m_kdata WHERE final ORDER BY id",
+    "FROM {kind}_1m_kdata) k WHERE final ORDER BY timestamp",
+    "fives": "SELECT id, open_price, high_price, low_price, close_price, volume, final, source FROM {kind}_5m_kdata WHERE final ORDER BY id",
     "holes": "SELECT instrument_id, channel, start_time, end_time, first_id, last_id FROM gap WHERE filled_from IS NULL",
 }
 
 
-def start(folder: Path, recorded: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, recorded: Path, recording: Recording, speed: float = SPEED) -> subprocess.Popen[bytes]:
     """The user's own command, in a session of its own."""
-    command = [str(Path(sys.executable).with_name("zvt-crypto")), "replay", str(recorded / SPOT.files[0]), "--speed", str(SPEED), "--json"]
+    command = [
+        str(Path(sys.executable).with_name("zvt-crypto")),
+        "replay",
+        str(recorded / recording.files[0]),
+        "--speed",
+        str(speed),
+        "--json",
+    ]
     return subprocess.Popen([*command, "--data-dir", str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def finish(folder: Path, recorded: Path) -> dict[str, Any]:
+def finish(folder: Path, recorded: Path, recording: Recording) -> dict[str, Any]:
     """Run the command until it says that it is complete."""
     for _ in range(3):
-        process = start(folder, recorded)
+        process = start(folder, recorded, recording)
         out, err = process.communicate(timeout=240)
         if process.returncode == 0:
             return json.loads(out)  # type: ignore[no-any-return]
     raise AssertionError(f"never completed: {process.returncode} {out.decode()} {err.decode()[-2000:]}")
 
 
-def rows_of(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
+def rows_of(folder: Path, recording: Recording) -> dict[str, list[tuple[Any, ...]]]:
     server = EmbeddedServer(folder / "replay" / "database")
     try:
-        return asyncio.run(_fetch(server.start()))
+        return asyncio.run(_fetch(server.start(), recording.entity.partition("_")[0]))
     finally:
         server.stop()
 
 
-async def _fetch(url: str) -> dict[str, list[tuple[Any, ...]]]:
+async def _fetch(url: str, kind: str) -> dict[str, list[tuple[Any, ...]]]:
     connection = await asyncpg.connect(url)
     try:
-        return {name: [tuple(row) for row in await connection.fetch(query)] for name, query in ROWS.items()}
+        return {name: [tuple(row) for row in await connection.fetch(query.replace("{kind}", kind))] for name, query in ROWS.items()}
     finally:
         await connection.close()
 
@@ -87,10 +95,15 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(recorded: Path) -> dict[str, list[tuple[Any, ...]]]:
-    with open_folder() as folder:
-        assert finish(folder, recorded)["complete"] is True
-        return rows_of(folder)
+def undisturbed(recorded: Path) -> Callable[[Recording], dict[str, list[tuple[Any, ...]]]]:
+    @functools.cache
+    def rows(name: str) -> dict[str, list[tuple[Any, ...]]]:
+        recording = SPOT if name == SPOT.name else USDM
+        with open_folder() as folder:
+            assert finish(folder, recorded, recording)["complete"] is True
+            return rows_of(folder, recording)
+
+    return lambda recording: rows(recording.name)
 
 
 @pytest.fixture
@@ -99,18 +112,24 @@ def folder() -> Iterator[Path]:
         yield made
 
 
-def blows() -> list[tuple[str, int]]:
+def blows() -> list[Any]:
     """Who is hit, and the seed of when. A fixed sample in the suite; `make prove` hits as often as it is told."""
     kinds = ("platform", "emulator", "database")
-    return [(kinds[seed % 3], seed) for seed in range(max(3, SEEDS // 10))]
+    made = [(USDM if seed % 4 == 3 else SPOT, kinds[seed % 3], seed) for seed in range(max(4, SEEDS // 10))]
+    return [pytest.param(*blow, id=f"{blow[0].entity}-{blow[1]}-{blow[2]}") for blow in made]
 
 
-@pytest.mark.parametrize(("kind", "seed"), blows())
+@pytest.mark.parametrize(("recording", "kind", "seed"), blows())
 def test_the_rows_are_those_of_an_undisturbed_run(
-    undisturbed: dict[str, list[tuple[Any, ...]]], recorded: Path, folder: Path, kind: str, seed: int
+    undisturbed: Callable[[Recording], dict[str, list[tuple[Any, ...]]]],
+    recorded: Path,
+    folder: Path,
+    recording: Recording,
+    kind: str,
+    seed: int,
 ) -> None:
     chance = random.Random(seed)
-    process = start(folder, recorded)
+    process = start(folder, recorded, recording)
     hits = 0
     try:
         root = psutil.Process(process.pid)
@@ -128,9 +147,9 @@ def test_the_rows_are_those_of_an_undisturbed_run(
     finally:
         process.kill()
     assert hits, "nothing was hit"
-    assert finish(folder, recorded)["complete"] is True
-    after = rows_of(folder)
-    for name, rows in undisturbed.items():
+    assert finish(folder, recorded, recording)["complete"] is True
+    after = rows_of(folder, recording)
+    for name, rows in undisturbed(recording).items():
         assert after[name] == rows, f"{name} differ after {hits} kills of the {kind} (seed {seed})"
     assert len(after["trades"]) > 9_000
     assert len(after["minutes"]) >= 4
