@@ -249,6 +249,14 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
     assert "hunter2" not in said.out + said.err
 
 
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(zvt: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://u:hunter2@127.0.0.1:1/x")
+    for command in (("kdata", "BTCUSDT"), ("db", "status"), ("db", "upgrade"), ("pairs",), ("backfill", "-s", "BTCUSDT")):
+        said = zvt(*command)
+        assert (said.code, "cannot reach the database at 127.0.0.1:1/x: connection refused" in said.err) == (4, True), said.err
+        assert "hunter2" not in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [

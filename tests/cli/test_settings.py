@@ -149,10 +149,41 @@ def test_what_is_shown_hides_passwords_unless_asked() -> None:
         ("https://hunter2@proxy/api?key=hunter2&api_key=hunter2&depth=5", "https://***@proxy/api?key=***&api_key=***&depth=5"),
         ("wss://me:hunter2@proxy/ws#token=hunter2", "wss://***@proxy/ws#token=***"),
         ("hunter's house", "hunter's house"),
+        ("postgresql://me:hunter2/3@db/x", "postgresql://***@db/x"),
+        ("postgresql://me:2/hunter2@db/x", "postgresql://***@db/x"),
+        ("redis://:hunter2?3@cache/0", "redis://***@cache/0"),
+        ("https://me:hunter2#3@proxy/api", "https://***@proxy/api"),
+        ("https://proxy:8080/@me", "https://proxy:8080/@me"),
+        ("postgresql://db:5432/x?options=a@b", "postgresql://db:5432/x?options=a@b"),
+        ("postgresql://[::1]:5432/x?options=a@b", "postgresql://[::1]:5432/x?options=a@b"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://me:hun/ter2@db/x", "write them as %2F"),
+        ("postgresql://me:hun?ter2@db/x", "write them as %2F"),
+        ("postgresql://me:hun#ter2@db/x", "write them as %2F"),
+        ("postgresql://me:hun/ter@2@db/x", "write them as %2F"),
+        ("postgresql://me:hunter2", "its port is no number"),
+        ("postgresql://me:hunter2@[db/x", "its host is not readable"),
+        ("postgresql://me:hunter2@db:99999/x", "port '99999' is out of range"),
+        ("postgresql://me:hunter2@db:0/x", "port '0' is out of range"),
+    ],
+)
+def test_an_address_that_would_be_misread_is_refused_without_its_secret(url: str, said: str) -> None:
+    with pytest.raises(BadConfig, match=said) as refused:
+        database_url(load_settings(environ={"ZVT_CRYPTO__DATABASE__URL": url}))
+    assert "hun" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["postgresql://[::1]:5432/x", "postgresql://a,b:5433/x?options=a@b", "postgresql:///x?host=/run"])
+def test_unusual_addresses_are_taken_as_they_are(url: str) -> None:
+    assert database_url(load_settings(environ={"ZVT_CRYPTO__DATABASE__URL": url})) == url
 
 
 def test_every_address_among_the_settings_is_shown_without_its_secrets() -> None:

@@ -197,6 +197,7 @@ def database_url(settings: Settings, environ: Mapping[str, str] | None = None) -
     url = read_secret("database.url", database.url, environ) if is_reference(database.url) else database.url
     if not url.startswith(("postgresql://", "postgres://")):
         raise BadConfig(f"database.url {shown(redact_url(url))} is not a postgresql:// address")
+    _check_address(url)
     if database.password is None:
         return url
     secret = read_secret("database.password", database.password, environ)
@@ -204,6 +205,23 @@ def database_url(settings: Settings, environ: Mapping[str, str] | None = None) -
     place = parts.netloc.rpartition("@")
     user = place[0].partition(":")[0]
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(secret, safe='')}@{place[2]}"))
+
+
+def _check_address(url: str) -> None:
+    """Raises BadConfig for an address that the driver would read in another way than it was meant, without showing any of it."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BadConfig("database.url is no address: its host is not readable") from None
+    asked = parts.query.split("&") if parts.query else []
+    if "@" in parts.path + parts.fragment or any("@" in part and "=" not in part for part in asked):
+        raise BadConfig("database.url has a bare / ? # or @ in its user or password: write them as %2F %3F %23 %40")
+    for host in parts.netloc.rpartition("@")[2].split(","):
+        port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
+        if port and not (port.isascii() and port.isdigit()):  # what stands there may be a password without its host
+            raise BadConfig("database.url: its port is no number; postgresql://user:password@host:port/database is the form")
+        if port and not 1 <= int(port[:6]) <= 65_535:
+            raise BadConfig(f"database.url: port {shown(port)} is out of range: 1 to 65535")
 
 
 def is_reference(text: str) -> bool:

@@ -52,8 +52,10 @@ def redact_url(url: str, instead: str = "***") -> str:
 
     shown = _URL_PARAMETER.sub(hidden, url)
     start = _URL_HOST.match(shown)
-    if start is None or "@" not in start["place"]:
+    if start is None:
         return shown
+    if "@" not in start["place"]:
+        return _hide_broken_login(shown, start, instead)
     login, _, host = start["place"].rpartition("@")
     user, colon, _ = login.partition(":")
     if start["scheme"].lower() not in _NAMING:
@@ -61,6 +63,16 @@ def redact_url(url: str, instead: str = "***") -> str:
     elif colon:
         login = f"{user}:{instead}"
     return f"{start['scheme']}://{login}@{host}{shown[start.end() :]}"
+
+
+def _hide_broken_login(url: str, start: re.Match[str], instead: str) -> str:
+    """A password with a bare / ? or # in it ends the host too early: all before the last @ is taken for the login then."""
+    tail = url[start.end() :]
+    name, colon, rest = start["place"].rpartition(":")
+    of_database = start["scheme"].lower() in _NAMING and "=" not in tail.rpartition("@")[0]
+    if "@" not in tail or not colon or name.endswith("]") or (rest.isdigit() and not of_database):
+        return url
+    return f"{start['scheme']}://{instead}@{tail.rpartition('@')[2]}"
 
 
 def redact(value: object, depth: int = 0) -> object:

@@ -113,9 +113,10 @@ async def _count(connection: Any) -> dict[str, int]:
 async def _connect(url: str) -> Any:
     import asyncpg
 
+    from zvt_crypto.stores.postgres.address import place_of
     from zvt_crypto.stores.postgres.errors import mapped
 
-    with mapped(f"reach the database at {redact_url(url)}"):
+    with mapped("reach the database", place_of(url)):
         return await asyncpg.connect(url, timeout=CONNECT_S)
 
 

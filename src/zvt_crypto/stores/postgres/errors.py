@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,12 +43,12 @@ FATES: dict[str, type[StoreError] | type[BadConfig]] = {
 
 
 @contextmanager
-def mapped(what: str) -> Iterator[None]:
-    """Raise our errors instead of the driver's. `what` says what was being done."""
+def mapped(what: str, place: str = "") -> Iterator[None]:
+    """Raise our errors instead of the driver's. `what` says what was being done, and `place` where, for those who set addresses."""
     try:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as error:
-        raise ours(error, what) from error
+        raise ours(error, f"{what} at {place}" if place else what) from error
 
 
 def ours(error: BaseException, what: str) -> Exception:
@@ -68,7 +69,9 @@ def _why(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:1].lower() + error.strerror[1:]
+        # An event loop may put its own words into strerror: those of the number are the same everywhere.
+        said = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        return said[:1].lower() + said[1:]
     return str(error) or type(error).__name__
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from zvt_crypto.ports import Observer
+from zvt_crypto.stores.postgres.address import place_of
 from zvt_crypto.stores.postgres.errors import Contended, LostConnection, mapped
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ class Pool:
 
 async def connect_pool(url: str, size: int, observer: Observer | None) -> Pool:
     """Raises StoreUnavailable, or BadConfig for a url that cannot be meant."""
-    with mapped("connect to the database"):
+    with mapped("connect to the database", place_of(url)):
         pool = await asyncpg.create_pool(
             url,
             min_size=1,

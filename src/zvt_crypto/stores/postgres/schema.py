@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from zvt_crypto.domain.errors import BadConfig
+from zvt_crypto.stores.postgres.address import place_of
 from zvt_crypto.stores.postgres.errors import driver_error, mapped, ours
 
 if TYPE_CHECKING:  # importing them takes half a second, which only a migration is worth
@@ -43,7 +44,7 @@ def head_revision() -> str:
 
 async def current_revision(url: str) -> str | None:
     """The revision that the database is at; None where it has none of our tables."""
-    with mapped("reach the database"):
+    with mapped("reach the database", place_of(url)):
         connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
         try:
             return await _revision(connection)
@@ -84,14 +85,14 @@ async def _run(url: str, act: Callable[[Config], None]) -> None:
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
-        with mapped("change the database's schema"):
+        with mapped("change the schema of the database", place_of(url)):
             async with engine.connect() as connection:
                 await connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
                 await connection.commit()
                 await connection.run_sync(_act, act)
                 await connection.commit()
     except DBAPIError as error:
-        raise ours(driver_error(error), "migrate") from error
+        raise ours(driver_error(error), f"migrate the database at {place_of(url)}") from error
     finally:
         await engine.dispose()
 
