@@ -165,10 +165,10 @@ def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://me:hun/ter2@db/x", "write them as %2F"),
-        ("postgresql://me:hun?ter2@db/x", "write them as %2F"),
-        ("postgresql://me:hun#ter2@db/x", "write them as %2F"),
-        ("postgresql://me:hun/ter@2@db/x", "write them as %2F"),
+        ("postgresql://me:hun/ter2@db/x", "to be written as %2F"),
+        ("postgresql://me:hun?ter2@db/x", "to be written as %2F"),
+        ("postgresql://me:hun#ter2@db/x", "to be written as %2F"),
+        ("postgresql://me:hun/ter@2@db/x", "to be written as %2F"),
         ("postgresql://me:hunter2", "its port is no number"),
         ("postgresql://me:hunter2@[db/x", "its host is not readable"),
         ("postgresql://me:hunter2@db:99999/x", "port '99999' is out of range"),

@@ -36,6 +36,6 @@ def test_a_place_is_host_port_and_database(url: str, place: str) -> None:
 async def test_what_cannot_be_reached_is_named_without_the_password() -> None:
     url = "postgresql://me:hunter2@127.0.0.1:1/x"
     for reach in (migrate, open_store):
-        with pytest.raises(StoreUnavailable, match="database at 127.0.0.1:1/x: connection refused") as refused:
+        with pytest.raises(StoreUnavailable, match=r"database at 127\.0\.0\.1:1/x: connection refused") as refused:
             await reach(url)
         assert "hunter2" not in str(refused.value)

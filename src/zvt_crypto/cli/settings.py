@@ -215,7 +215,7 @@ def _check_address(url: str) -> None:
         raise BadConfig("database.url is no address: its host is not readable") from None
     asked = parts.query.split("&") if parts.query else []
     if "@" in parts.path + parts.fragment or any("@" in part and "=" not in part for part in asked):
-        raise BadConfig("database.url has a bare / ? # or @ in its user or password: write them as %2F %3F %23 %40")
+        raise BadConfig("the password or user of database.url has a bare / ? # or @ in it, to be written as %2F %3F %23 %40")
     for host in parts.netloc.rpartition("@")[2].split(","):
         port = host.rpartition("]")[2].rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
         if port and not (port.isascii() and port.isdigit()):  # what stands there may be a password without its host

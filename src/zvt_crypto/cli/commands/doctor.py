@@ -87,7 +87,7 @@ async def _database(settings: Settings) -> Finding:
             if settings.database.url
             else "see the log there"
         )
-        return Finding("database", "fail", f"{where}: {error}", hint)
+        return Finding("database", "fail", str(error), hint)
     took_ms = (time.monotonic() - began) * 1_000
     said = (
         f"PostgreSQL {status['server']}, {where}, schema {status['revision'] or 'none'}, {status['bytes'] / 1e6:.0f} MB, {took_ms:.0f} ms"
