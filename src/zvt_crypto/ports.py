@@ -7,6 +7,7 @@ Ranges are [start_ns, end_ns). Every method that waits may be cancelled at any a
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Literal, Protocol
 
 import msgspec
@@ -30,6 +31,9 @@ from zvt_crypto.domain.time import Interval
 Channel = Literal["trade", "agg", "kline", "depth", "ticker", "quote", "mark"]
 # Who may spend first when a rate budget is short.
 Priority = Literal["cancel", "order", "live", "backfill"]
+# For whom a connector asks for the past: a backfill, or the live path, which fetches what it lost. Of the task that sets it and of those
+# that it starts, as a contextvar is.
+HISTORY_PRIORITY: ContextVar[Priority] = ContextVar("history_priority", default="backfill")
 
 
 # ── Time, network, watching ───────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,7 @@ from zvt_crypto.emulator.market import MarketWorld, Symbol
 from zvt_crypto.emulator.memory import MemoryTransport
 from zvt_crypto.emulator.server import EmulatorServer
 from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.engine.limits import OwnLimits
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.plan import plan_listed
 from zvt_crypto.services.platform import Platform, PlatformOptions
@@ -95,6 +96,7 @@ class VenueLive:
         self.listing = self.world.listings(SYMBOLS[which].market)["BTCUSDT"]
         self._beside = beside
         self.notes, self.store, self.live = Notes(), MemoryStore(), MemoryLiveState()
+        self.limits = OwnLimits()
         self.events: list[tuple[int, Event]] = []
         self.instrument = ""
         self.connector: Any = None
@@ -113,7 +115,7 @@ class VenueLive:
         else:
             self._server, self._transport = EmulatorServer(self.dialect), NetTransport()
             rest, ws = await self._server.start()
-        budget = LimitBudget(self.clock, self.notes)
+        budget = LimitBudget(self.clock, self.notes, self.limits)
         self.connector = connector_of(self.venue, self._transport, self.clock, budget, self.notes, rest, ws)
         self.platform = Platform(
             [self.connector],
@@ -158,6 +160,10 @@ class VenueLive:
             events = await reader.receive()
             now_ns = self.clock.now_ns()
             self.events += [(now_ns, event) for event in events]
+
+    def neighbour(self) -> Any:
+        """A connector of another program at the same address, which shares the table of limits; on virtual time. Close nothing of it."""
+        return connector_of(self.venue, self._transport, self.clock, LimitBudget(self.clock, Notes(), self.limits), Notes())
 
     async def sleep(self, seconds: float) -> None:
         await self.clock.sleep(seconds)

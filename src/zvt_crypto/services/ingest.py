@@ -16,7 +16,7 @@ from zvt_crypto.domain.events import MarketEvent, StreamStatus, TradesDoubted
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Gap, Kline, MarkPrice, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_S, Interval, count_opens, floor_ns, next_ns
-from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Store, Subscription
+from zvt_crypto.ports import HISTORY_PRIORITY, Clock, ExchangeConnector, Feed, Observer, Store, Subscription
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.continuity import DenseTrades
 from zvt_crypto.services.funding import MOST_NS, FundingPoll
@@ -86,7 +86,8 @@ class Ingest:
         self._marks: dict[str, MarkFlow] = {}
 
     async def run(self) -> None:
-        """Until cancelled, or until something fails that a new start must mend."""
+        """Until cancelled, or until something fails that a new start must mend. Sets ports.HISTORY_PRIORITY for its task."""
+        HISTORY_PRIORITY.set("live")  # what is missed here goes before what a backfill wants
         await self._load_tables()
         self.subscriptions = self._resolved()
         venue_ns = await self._venue_time()

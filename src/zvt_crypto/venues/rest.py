@@ -8,7 +8,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Throttled, Unreachable, VenueError
 from zvt_crypto.domain.time import NS_PER_MS
-from zvt_crypto.ports import Clock, Observer, Priority, RateBudget, Response, Transport
+from zvt_crypto.ports import HISTORY_PRIORITY, Clock, Observer, Priority, RateBudget, Response, Transport
 
 # A reading of the venue's clock is believed this long.
 CLOCK_AGE_NS = 300 * 1_000_000_000
@@ -86,15 +86,19 @@ class RestCaller:
             self._observer.note("warning", "geo_blocked_fallback", exchange=self._manners.exchange, host=host, reason=str(blocked))
             return await self._respond(call, priority)
 
-    async def read_page(self, call: Call, priority: Priority = "backfill") -> bytes:
-        """As `read`, for one page of many: what is lost is asked for again, short waits are sat out, and the pages before are kept."""
+    async def read_page(self, call: Call, priority: Priority | None = None) -> bytes:
+        """As `read`, for one page of many: what is lost is asked for again, short waits are sat out, and the pages before are kept.
+
+        Without a priority it is that of who asks for the past (ports.HISTORY_PRIORITY).
+        """
         return (await self.respond_page(call, priority)).body
 
-    async def respond_page(self, call: Call, priority: Priority = "backfill") -> Response:
+    async def respond_page(self, call: Call, priority: Priority | None = None) -> Response:
         """As `read_page`, with the headers."""
+        asks = priority or HISTORY_PRIORITY.get()
         for left in reversed(range(PAGE_TRIES)):
             try:
-                return await self.respond(call, priority)
+                return await self.respond(call, asks)
             except Banned:
                 raise
             except Throttled as error:
