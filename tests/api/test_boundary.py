@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 from api.api_parts import BTC, NOW, Api, make_kline
 from zvt_crypto.api import errors as api_errors
 from zvt_crypto.api import examples, shapes
-from zvt_crypto.api.server import RestServer
+from zvt_crypto.api.server import RestServer, listen, listening_error
 from zvt_crypto.domain import errors
-from zvt_crypto.domain.errors import PortTaken, StoreUnavailable
+from zvt_crypto.domain.errors import BadConfig, PortTaken, StoreUnavailable
 from zvt_crypto.domain.market import BookSnapshot, Kline, Ticker
 from zvt_crypto.domain.time import NS_PER_MS, Interval, parse_time
 
@@ -255,6 +256,28 @@ async def test_a_taken_port_is_said_by_name(api: Api) -> None:
     with pytest.raises(PortTaken, match=f"port {port}"):
         await server.start()
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("192.0.2.1", "cannot listen on 192.0.2.1 port 8000: no interface of this machine has that address"),
+        ("2001:db8::1", "cannot listen on 2001:db8::1 port 8000: no interface"),
+        ("nobody.invalid", "cannot listen on 'nobody.invalid': it is neither an address nor a name"),
+    ],
+)
+def test_an_address_that_is_not_ours_is_no_taken_port(host: str, said: str) -> None:
+    with pytest.raises(BadConfig, match=re.escape(said)):
+        listen(host, 8000)
+
+
+def test_a_port_that_the_system_keeps_is_no_taken_port() -> None:
+    denied = OSError(errno.EACCES, "Permission denied")
+    assert "port 80: permission denied; ports below 1024" in str(listening_error("127.0.0.1", 80, denied))
+    assert str(listening_error("::1", 9_000, denied)).endswith("permission denied; the system does not let us")
+    assert isinstance(listening_error("::1", 80, denied), BadConfig)
+    full = OSError(errno.EMFILE, "Too many open files")
+    assert listening_error("::1", 80, full) is full
 
 
 async def test_a_head_request_has_the_headers_of_the_answer_and_no_body(api: Api) -> None:

@@ -249,6 +249,17 @@ def test_doctor_names_what_is_wrong(zvt: Zvt, monkeypatch: pytest.MonkeyPatch, e
     assert "hunter2" not in said.out + said.err
 
 
+def test_an_address_that_is_not_ours_is_said_by_doctor_the_emulator_and_the_platform(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = wired("emulator", "--host", "nobody.invalid")
+    assert (said.code, "cannot listen on 'nobody.invalid'" in said.err) == (2, True)
+    assert wired("emulator", "--host", "192.0.2.1").code == 2
+    monkeypatch.setenv("ZVT_CRYPTO__API__HOST", "192.0.2.1")
+    doctor = wired("doctor", "--offline")
+    assert (doctor.code, "fail api port      cannot listen on 192.0.2.1 port 8000: no interface" in doctor.out) == (1, True)
+    up = wired("up", "--seconds", "1", "--ws-port", "0")
+    assert (up.code, "cannot listen on 192.0.2.1 port 8000: no interface" in up.err) == (2, True)
+
+
 def test_a_database_that_cannot_be_reached_is_named_without_its_password(zvt: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://u:hunter2@127.0.0.1:1/x")
     for command in (("kdata", "BTCUSDT"), ("db", "status"), ("db", "upgrade"), ("pairs",), ("backfill", "-s", "BTCUSDT")):

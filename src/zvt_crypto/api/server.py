@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.domain.errors import BadConfig, PortTaken, shown
 
 BACKLOG = 2_048
 GRACE_S = 3  # how long answers under way may take when we stop
 KEEP_ALIVE_S = 30
+FIRST_FREE_PORT = 1_024  # those below are for root alone
 MOST_REQUESTS = 1_000  # at once; beyond it uvicorn answers 503 at the door
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a taken port is known before anything starts. Raises PortTaken."""
+    """A bound socket, so that a taken port is known before anything starts. Raises PortTaken, and BadConfig for what can never be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -28,9 +30,23 @@ def listen(host: str, port: int) -> socket.socket:
         made.listen(BACKLOG)  # SO_REUSEADDR lets two bind the same port; only one may listen
     except OSError as error:
         made.close()
-        raise PortTaken(host, port) from error
+        raise listening_error(host, port, error) from error
     made.setblocking(False)
     return made
+
+
+def listening_error(host: str, port: int, error: OSError) -> Exception:
+    """Why nobody can listen there, in words that say what to change; the system's own error where that is not known."""
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(host, port)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        why = "ports below 1024 are the system's: choose a higher one" if port < FIRST_FREE_PORT else "the system does not let us"
+        return BadConfig(f"cannot listen on {host} port {port}: permission denied; {why}")
+    if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return BadConfig(f"cannot listen on {host} port {port}: no interface of this machine has that address")
+    if isinstance(error, socket.gaierror):
+        return BadConfig(f"cannot listen on {shown(host)}: it is neither an address nor a name that is known")
+    return error
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +86,7 @@ class RestServer:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Listen; returns the port (chosen by the system for port 0). Raises PortTaken."""
+        """Listen; returns the port (chosen by the system for port 0). Raises PortTaken, BadConfig."""
         sock = listen(self._host, self._port)
         self._task = asyncio.create_task(self._server.serve(sockets=[sock]), name="rest")
         up = asyncio.create_task(self._server.up.wait())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import shutil
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from zvt_crypto.api.server import listening_error
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run
@@ -104,6 +106,9 @@ def _port(name: str, host: str, port: int) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                hint = f"another address or port: {name}.host and {name}.port in the settings"
+                return Finding(f"{name} port", "fail", str(listening_error(host, port, error)), hint)
             hint = f"does the platform run already? otherwise another one: {name}.port in the settings, or --{name}-port"
             return Finding(f"{name} port", "warn", f"{host}:{port}: {error.strerror}", hint)
     return Finding(f"{name} port", "ok", f"{host}:{port} is free")

@@ -126,7 +126,12 @@ async def _serve(dialects: dict[str, Dialect], host: str, ports: list[tuple[int,
         places = {}
         try:
             for (name, server), (rest_port, ws_port) in zip(servers.items(), ports, strict=True):
-                rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+                try:
+                    rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+                except OSError as error:
+                    from zvt_crypto.api.server import listening_error  # uvicorn is worth importing only for this
+
+                    raise listening_error(host, rest_port, error) from error
                 places[name] = {"rest_url": rest_url, "ws_url": ws_url}
             first = next(iter(dialects))
             told = {**places[first], "exchanges": places, **_told(dialects[first].world)}
