@@ -85,6 +85,52 @@ async def test_a_parameter_given_twice_is_refused_with_its_value(api: Api) -> No
             assert answer.headers["content-type"] == "application/problem+json"
 
 
+async def every_parameter(api: Api) -> list[tuple[str, dict[str, str], str]]:
+    """(path, what it needs, parameter) of the whole document."""
+    _, document = await api.get("//openapi.json")
+    needs = {"kdata": {"symbol": BTC.id, "interval": "1m"}, "ticker": {"symbol": BTC.id}, "orderbook": {"symbol": BTC.id}}
+    needs["assets/search"] = {"q": "btc"}
+    found = []
+    for path, spec in document["paths"].items():
+        name = path.removeprefix("/api/v1/crypto/")
+        found += [(name, needs.get(name, {}), p["name"]) for p in spec["get"].get("parameters", [])]
+    return found
+
+
+async def test_an_empty_parameter_is_refused_by_name_on_every_path(api: Api) -> None:
+    asked = await every_parameter(api)
+    assert len(asked) > 20
+    for path, needed, name in asked:
+        for empty in ("", " "):
+            status, problem = await api.get(f"/{path}", **{**needed, name: empty})
+            assert (status, problem["code"]) == (422, "bad_input"), (path, name)
+            assert f"parameter '{name}' is empty: '{empty}'" in problem["detail"]
+
+
+async def test_rubbish_in_any_parameter_is_refused_with_its_value_on_every_path(api: Api) -> None:
+    for path, needed, name in await every_parameter(api):
+        for rubbish in ("zzzz", "-1", "1.0", "1_0", "nul\x00", "9" * 300, "٣"):
+            if name == "q" and rubbish.isprintable() and len(rubbish) < 100:
+                continue  # a text that nothing answers to is a good question
+            status, problem = await api.get(f"/{path}", **{**needed, name: rubbish})
+            assert status in (404, 422), (path, name, rubbish, status, problem)
+            assert rubbish[:3] in problem["detail"], (path, name, problem)
+
+
+async def test_a_cursor_is_of_a_page_of_the_same_listing(api: Api) -> None:
+    for path, key in (("/pairs", "pairs"), ("/assets", "assets")):
+        _, first = await api.get(path, limit="1")
+        status, second = await api.get(path, limit="1", cursor=first["next"])
+        assert (status, second["count"], second[key][0]["id"] > first["next"]) == (200, 1, True)
+        for foreign in ("zzzz", first["next"] + "x", first["next"].upper()):
+            status, problem = await api.get(path, limit="1", cursor=foreign)
+            assert (status, problem["code"]) == (422, "bad_input")
+            assert f"cursor '{foreign}'" in problem["detail"]
+    _, first = await api.get("/pairs", limit="1")
+    assert (await api.get("/pairs", kind="perp", cursor=first["next"]))[0] == 422
+    assert (await api.get("/pairs", status="delisted", cursor=first["next"]))[0] == 200  # a status may change between two pages
+
+
 async def test_probes_may_ask_with_what_they_like(api: Api) -> None:
     async with api.http.get(f"{api.url}/health?probe=1&probe=2") as answer:
         assert answer.status == 200

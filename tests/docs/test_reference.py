@@ -50,6 +50,26 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
             assert stated[key] == said, key
 
 
+def test_rest_describes_every_problem_that_it_can_answer_with_its_status() -> None:
+    from zvt_crypto.api.errors import FRAMEWORK_CODES, status_of
+    from zvt_crypto.domain import errors
+
+    page = (DOCS / "reference/rest.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([0-9, ]+) \| (`[^|]+) \|", page, re.MULTILINE)
+    stated: set[tuple[int, str]] = set()
+    for statuses, codes in rows:
+        numbers, names = [int(s) for s in statuses.split(",")], re.findall(r"`([a-z_]+)`", codes)
+        stated |= set(zip(numbers, names, strict=True)) if len(numbers) > 1 else {(numbers[0], name) for name in names}
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ZvtCryptoError)]
+    possible = {(status_of(kind.__new__(kind)), kind.code) for kind in kinds} | set(FRAMEWORK_CODES.items())
+    possible = {(status, code) for status, code in possible if status != 500} | {(500, "internal")}
+    websocket = {"bad_frame", "unknown_method", "unknown_channel", "not_subscribed", "too_many", "origin_not_allowed"}
+    # Settings, imports, our own orders and full readers of ours: no request of the API meets them.
+    elsewhere = {"bad_config", "bad_capture", "venue_outcome_unknown", "overflow"}
+    assert stated == {(status, code) for status, code in possible if code not in websocket | elsewhere}
+
+
 def test_every_command_and_option_is_described() -> None:
     import typer.main
 

@@ -7,33 +7,40 @@ from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import parse_qsl
 
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
 from zvt_crypto.domain.errors import BadInput, BadQuery, OutOfRange, shown
 
 MOST_FIELDS = 32
+MOST_DIGITS = 9
 MOST_VALUE = 200  # characters; the longest entity id is far below
 
 
 @lru_cache(maxsize=1024)
 def read_query(raw: bytes) -> Mapping[str, str]:
-    """The parameters of a query string whose names are checked; empty ones count as absent. Raises BadInput."""
+    """The parameters of a query string whose names are checked. Raises BadInput."""
     pairs = _pairs(raw)
     for name, value in pairs:
         if "\x00" in value or len(value) > MOST_VALUE:
             raise BadInput(f"parameter {shown(name)} is not usable: {shown(value)} (at most {MOST_VALUE} characters, no NUL)")
-    return MappingProxyType({name: value for name, value in pairs if value != ""})
+    return MappingProxyType(dict(pairs))
 
 
 @lru_cache(maxsize=1024)
 def check_names(raw: bytes, known: frozenset[str]) -> None:
-    """Each name once, and one of those that the path has. Raises BadQuery, and BadInput for what is no query string."""
-    seen: set[str] = set()
-    for name, value in _pairs(raw):
+    """Each name once, one of those that the path has, and with a value. Raises BadQuery, and BadInput for what is no query string."""
+    pairs, seen = _pairs(raw), set[str]()
+    for name, value in pairs:
         if name not in known:
             have = f"it has {', '.join(sorted(known))}" if known else "it has none"
             raise BadQuery(f"unknown parameter {shown(name)} of this path: {have}")
         if name in seen:
             raise BadQuery(f"parameter '{name}' is given twice, again with {shown(value)}")
         seen.add(name)
+    for name, value in pairs:
+        if not value.strip():
+            raise BadInput(f"parameter '{name}' is empty: {shown(value)}; give it a value, or leave it out")
 
 
 def _pairs(raw: bytes) -> list[tuple[str, str]]:
@@ -58,7 +65,7 @@ def whole(query: Mapping[str, str], name: str, default: int, low: int, high: int
     text = query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and low <= int(text) <= high):
+    if not (_is_whole(text) and low <= int(text) <= high):
         raise OutOfRange(name, text, low, high)
     return int(text)
 
@@ -69,3 +76,17 @@ def truth(query: Mapping[str, str], name: str) -> bool:
     if text not in ("true", "false"):
         raise BadInput(f"{name} {shown(text)} is neither true nor false")
     return text == "true"
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+
+
+def _check_digits(value: object) -> object:
+    if isinstance(value, str) and not _is_whole(value):
+        raise PydanticCustomError("int_parsing", "not a whole number")
+    return value
+
+
+# The framework's numbers, read as strictly as `whole` does: to int() `1.0`, `1_0` and ` 1` are numbers too.
+Whole = BeforeValidator(_check_digits)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from zvt_crypto.api.answers import json_answer, page, plain
 from zvt_crypto.api.deps import ApiDeps
+from zvt_crypto.api.query import Whole
 from zvt_crypto.api.rest.pairs import CursorQuery, ExchangeQuery
 from zvt_crypto.api.shapes import AssetRow, Assets, FoundAsset, FoundAssets
 from zvt_crypto.domain.errors import BadInput, shown
@@ -28,13 +29,14 @@ def assets_router(deps: ApiDeps) -> APIRouter:
     @router.get("/assets", summary="Assets of an exchange")
     async def assets(
         exchange: ExchangeQuery = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_LIMIT, description="Rows a page.")] = MOST_LIMIT,
+        limit: Annotated[int, Whole, Query(ge=1, le=MOST_LIMIT, description="Rows a page.")] = MOST_LIMIT,
         cursor: CursorQuery = None,
     ) -> Response:
         """One row an asset and exchange, by id, with its newest sourced facts. `count` is the number of rows in this answer."""
         held = await deps.store.instruments.load_assets(check_exchange(exchange) if exchange else None)
         held.sort(key=lambda asset: asset.id)
-        kept, following = page(held, [asset.id for asset in held], plain("cursor", cursor), limit)
+        ids = [asset.id for asset in held]
+        kept, following = page(held, ids, plain("cursor", cursor), limit, frozenset(ids) if cursor else ())
         rows = [asset_row(asset) for asset in kept]
         return json_answer(Assets(rows, len(rows), following))
 
@@ -42,7 +44,7 @@ def assets_router(deps: ApiDeps) -> APIRouter:
     async def search(
         q: Annotated[str, Query(min_length=1, max_length=100, description="A symbol or a name.", examples=["bitcoin"])],
         exchange: ExchangeQuery = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_FOUND, description="Results at most.")] = 20,
+        limit: Annotated[int, Whole, Query(ge=1, le=MOST_FOUND, description="Results at most.")] = 20,
     ) -> Response:
         """Best match first. An exact symbol or name wins alone, so `bitcoin` is Bitcoin. An asset is one result, however many
         exchanges list it; its `exchanges` and `ids` name them all."""

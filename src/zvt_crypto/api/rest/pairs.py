@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from zvt_crypto.api.answers import json_answer, page, plain
 from zvt_crypto.api.deps import ApiDeps
+from zvt_crypto.api.query import Whole
 from zvt_crypto.api.shapes import PairRow, Pairs
 from zvt_crypto.domain.instrument import (
     CryptoFuture,
@@ -44,27 +45,26 @@ def pairs_router(deps: ApiDeps) -> APIRouter:
         exchange: ExchangeQuery = None,
         kind: KindQuery = None,
         status: StatusQuery = None,
-        limit: Annotated[int, Query(ge=1, le=MOST_LIMIT, description="Rows a page.")] = MOST_LIMIT,
+        limit: Annotated[int, Whole, Query(ge=1, le=MOST_LIMIT, description="Rows a page.")] = MOST_LIMIT,
         cursor: CursorQuery = None,
     ) -> Response:
         """Spot pairs, perpetuals and dated contracts, by id. `count` is the number of rows in this answer."""
         wanted = check_exchange(exchange) if exchange else None
-        found = sorted(
-            (i for i in deps.instruments() if _fits(i, wanted, kind, status)),
-            key=lambda i: i.id,
-        )
-        kept, following = page(found, [i.id for i in found], plain("cursor", cursor), limit)
+        listed = sorted((i for i in deps.instruments() if _is_of(i, wanted, kind)), key=lambda i: i.id)
+        found = [i for i in listed if _has(i, status)]
+        # What a page ended with may have another status by now; it stays a place in the listing.
+        kept, following = page(found, [i.id for i in found], plain("cursor", cursor), limit, {i.id for i in listed} if cursor else ())
         rows = [pair_row(i) for i in kept]
         return json_answer(Pairs(rows, len(rows), following))
 
     return router
 
 
-def _fits(instrument: Instrument, exchange: str | None, kind: str | None, status: str | None) -> bool:
-    if exchange is not None and instrument.exchange != exchange:
-        return False
-    if kind is not None and kind_of(instrument) != kind:
-        return False
+def _is_of(instrument: Instrument, exchange: str | None, kind: str | None) -> bool:
+    return (exchange is None or instrument.exchange == exchange) and (kind is None or kind_of(instrument) == kind)
+
+
+def _has(instrument: Instrument, status: str | None) -> bool:
     if status is None:
         return instrument.status is not TradingStatus.DELISTED
     return status in ("all", instrument.status)
