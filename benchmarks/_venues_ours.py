@@ -44,6 +44,7 @@ CONTINUITY: dict[str, Continuity] = {
     "coinbase": coinbase_book.CONTINUITY,
 }
 BINANCE = "cryptopair_binance_btcusdt"
+BYBIT_TOPICS = ("publicTrade", "kline.1", "tickers", "orderbook.200")
 COINBASE = "cryptopair_coinbase_btcusd"
 Parse = Callable[[bytes, int], Any]
 
@@ -76,7 +77,8 @@ class Ours:
         if venue == "binance":
             return binance_parse.FrameParser("spot", {"BTCUSDT": BINANCE}).parse
         if venue == "bybit":
-            return BybitManners("spot", bybit_parse.FrameParser("spot", {"BTCUSDT": "cryptopair_bybit_btcusdt"}), (), {}, {}).parse
+            parser = bybit_parse.FrameParser("spot", {"BTCUSDT": "cryptopair_bybit_btcusdt"})
+            return BybitManners("spot", parser, [f"{kind}.BTCUSDT" for kind in BYBIT_TOPICS], {}, {}).parse
         if venue == "okx":
             return OkxManners((), {}, self._okx).parse
         return coinbase_parse.FrameParser({"BTC-USD": Product(COINBASE)}, tickers=frozenset({COINBASE})).read

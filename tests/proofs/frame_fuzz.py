@@ -67,10 +67,12 @@ def bybit() -> list[Pool]:
     )
     spot = bybit_parse.FrameParser("spot", bybit_symbols.natives_of(table, "spot"))
     linear = bybit_parse.FrameParser("linear", {"XRPUSDT": "cryptoperp_bybit_xrpusdt"})
-    return [
-        Pool(lambda raw: spot.parse(raw, RECV_NS), lines(FIXTURES / "bybit/spot_frames.txt.gz")),
-        Pool(lambda raw: linear.parse(raw, RECV_NS), lines(FIXTURES / "bybit/linear_ob500.txt.gz")),
-    ]
+    made = []
+    for parser, name in ((spot, "spot_frames.txt"), (linear, "linear_ob500.txt")):
+        frames = lines(FIXTURES / f"bybit/{name}.gz")
+        parser.expect(sorted({json.loads(raw).get("topic", "none") for raw in frames}))
+        made.append(Pool(lambda raw, parser=parser: parser.parse(raw, RECV_NS), frames))  # type: ignore[misc]
+    return made
 
 
 def okx() -> list[Pool]:

@@ -64,6 +64,14 @@ def parser(category: str = "spot", **wanted: object) -> FrameParser:
     return FrameParser(category, natives_of(listed(), category), **wanted)
 
 
+def expecting(category: str = "spot", **wanted: object) -> FrameParser:
+    """One that expects all that is recorded, and some topics that nobody has."""
+    made = parser(category, **wanted)
+    kinds = ("publicTrade", "tickers", "kline.1", "kline.5", "orderbook.1", "orderbook.200", "orderbook.500")
+    made.expect([f"{kind}.{native}" for kind in kinds for native in ("BTCUSDT", "ETHUSDT", "XRPUSDT", "NOUSDT")] + ["liquidation.BTCUSDT"])
+    return made
+
+
 @cache
 def recorded_spot() -> list[tuple[int, bytes]]:
     """(recv_ns, raw) of the whole recording."""

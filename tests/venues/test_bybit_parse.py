@@ -16,6 +16,7 @@ from venues.bybit_parts import (
     TS,
     book,
     books_of,
+    expecting,
     kline,
     parser,
     recorded_ob500,
@@ -28,6 +29,7 @@ from venues.bybit_parts import (
 from zvt_crypto.domain.errors import Malformed
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Kline, MarkPrice, Ticker, Trade
 from zvt_crypto.domain.time import Interval
+from zvt_crypto.venues.bybit.parse import FrameParser
 from zvt_crypto.venues.parsed import Drift, Reply
 
 
@@ -42,6 +44,21 @@ def test_every_recorded_frame_is_an_event_of_its_topics_kind():
     spot = parser()
     seen = Counter(type(event).__name__ for recv_ns, raw in recorded_spot() for event in spot.parse(raw, recv_ns))
     assert seen == {"Reply": 7, "Ticker": 81, "BookSnapshot": 2, "BookDelta": 548, "Kline": 25, "Trade": 20}
+
+
+def test_recorded_frames_of_expected_topics_are_read_as_those_of_others():
+    expected, others = expecting(), parser()
+    for recv_ns, raw in recorded_spot():
+        assert list(expected.parse(raw, recv_ns)) == list(others.parse(raw, recv_ns))
+
+
+def test_a_frame_without_a_topic_is_nobodys_where_one_topic_is_expected():
+    one = parser()
+    one.expect(["publicTrade.BTCUSDT"])
+    assert list(one.parse(trades(trade(1)), 5)) == read(trades(trade(1)))
+    message = json.loads(trades(trade(1)))
+    del message["topic"]
+    assert one.parse(wired(message), 5) == (Drift("frame", "without a topic"),)
 
 
 def test_a_recorded_trade():
@@ -260,9 +277,10 @@ def test_only_what_is_subscribed_comes_out():
 
 
 def test_a_change_without_a_beginning_is_drift_and_named_as_lost():
-    linear = parser("linear")
+    linear, lost = parser("linear"), []
+    linear.lost = lambda native, recv_ns: lost.append((native, recv_ns)) or ()
     assert linear.parse(ticker("delta", lastPrice="1"), 5) == (Drift("ticker change without a beginning", "BTCUSDT"),)
-    assert linear.lost == ["BTCUSDT"]
+    assert lost == [("BTCUSDT", 5)]
 
 
 @pytest.mark.parametrize("broken", [{"lastPrice": "-1"}, {"highPrice24h": "5"}, {"volume24h": "x"}])
@@ -332,19 +350,24 @@ def test_garbage_is_malformed(raw):
 
 
 def test_mutated_frames_raise_declared_errors_only():
-    """20,000 frames with bytes changed, cut, doubled or swapped: an event that the recording could hold, drift, or Malformed."""
+    """20,000 frames with bytes changed, cut, doubled or swapped: an event that the recording could hold, drift, or Malformed.
+
+    Whether the topics are expected makes no difference.
+    """
     chance = random.Random(20260809)
-    spot, linear = parser(), parser("linear")
-    linear.parse(ticker("snapshot", **LINEAR), 1)
+    spot, linear = (parser(), expecting()), (parser("linear"), expecting("linear"))
+    for one in linear:
+        one.parse(ticker("snapshot", **LINEAR), 1)
     recorded = [raw for _, raw in recorded_spot() if len(raw) < 3_000]
     kinds = [[(spot, raw) for raw in recorded if name in raw[:40]] for name in (b"orderbook", b"publicTrade", b"kline", b"tickers")]
     kinds.append([(linear, ticker("delta", lastPrice="17300.5", bid1Price="17300")), (linear, ticker("snapshot", **LINEAR))])
     outcomes: Counter = Counter()
     for _ in range(20_000):
-        reader, raw = chance.choice(chance.choice(kinds))
-        try:
-            found = reader.parse(mutated(raw, chance), 1)
-        except Malformed:
+        readers, raw = chance.choice(chance.choice(kinds))
+        raw = mutated(raw, chance)
+        found, expected = (outcome(reader, raw) for reader in readers)
+        assert found == expected, raw
+        if not isinstance(found, list):
             outcomes["malformed"] += 1
             continue
         for event in found:
@@ -352,6 +375,13 @@ def test_mutated_frames_raise_declared_errors_only():
             check(event)
     assert outcomes["malformed"] > 5_000
     assert min(outcomes[name] for name in ("Trade", "BookDelta", "Kline", "Ticker", "Drift")) > 200
+
+
+def outcome(reader: FrameParser, raw: bytes) -> list | type[Malformed]:
+    try:
+        return list(reader.parse(raw, 1))
+    except Malformed:
+        return Malformed
 
 
 def mutated(raw: bytes, chance: random.Random) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 import msgspec
@@ -35,6 +35,10 @@ class BybitManners:
         self._numbers = count(1)
         self._waiting: list[str] = []  # requests of the first subscription without an answer, in the order they were sent
         self._renewed_ns: dict[str, int] = {}
+        parser.answered, parser.lost = self._answered, self._ask_ticker
+        parser.expect(topics)
+        # What a frame holds; raises Malformed. The parser's own, without a call between: it is asked for every frame.
+        self.parse: Callable[[bytes, int], Sequence[Parsed]] = parser.parse
 
     def subscribe(self) -> list[Message]:
         """In requests as large as the category takes them."""
@@ -48,15 +52,6 @@ class BybitManners:
     def renew(self, instrument: str) -> list[Message]:
         """The venue sends a snapshot only to a new subscription of the topic."""
         return [Message(payload) for payload in self._anew(self._books[instrument])]
-
-    def parse(self, payload: bytes, recv_ns: int) -> Sequence[Parsed]:
-        """What a frame holds. Raises Malformed."""
-        found = self._parser.parse(payload, recv_ns)
-        if len(found) == 1 and type(found[0]) is Reply:  # quicker than isinstance, and asked of every frame
-            return (self._answered(found[0]),)
-        if self._parser.lost:
-            return [*found, *self._ask_tickers(recv_ns)]
-        return found
 
     def doubted(self, payload: bytes) -> Sequence[str] | None:
         """The book whose topic the frame names; where it names none that we subscribed to, it may have been any of them."""
@@ -81,14 +76,12 @@ class BybitManners:
         self._waiting.remove(str(number))
         return Reply(number, reply.error)
 
-    def _ask_tickers(self, recv_ns: int) -> list[Parsed]:
-        lost, self._parser.lost = self._parser.lost, []
-        made: list[Parsed] = []
-        for native in lost:
-            if recv_ns - self._renewed_ns.get(native, -RENEW_NS) >= RENEW_NS:
-                self._renewed_ns[native] = recv_ns
-                made.append(Ask(self._anew(spec.topic_name(native, "ticker", None, 0))))
-        return made
+    def _ask_ticker(self, native: str, recv_ns: int) -> Sequence[Ask]:
+        """What brings its beginning, unless that was asked for just now."""
+        if recv_ns - self._renewed_ns.get(native, -RENEW_NS) < RENEW_NS:
+            return ()
+        self._renewed_ns[native] = recv_ns
+        return (Ask(self._anew(spec.topic_name(native, "ticker", None, 0))),)
 
     def _anew(self, topic: str) -> tuple[bytes, ...]:
         return tuple(_request(str(next(self._numbers)), op, [topic]) for op in ("unsubscribe", "subscribe"))

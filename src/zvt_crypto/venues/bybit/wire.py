@@ -32,6 +32,7 @@ TradeId = Annotated[str, Meta(min_length=1, max_length=64)]
 LevelWire = tuple[Price, Amount]
 # The deepest stream has 1000 levels a side.
 Levels = Annotated[list[LevelWire], Meta(max_length=10_000)]
+TRADES_MOST = 5_000
 
 # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -51,7 +52,7 @@ class TradeWire(msgspec.Struct, gc=False):
 class TradesFrame(msgspec.Struct, gc=False):
     """`publicTrade`: up to 1024 rows, oldest first."""
 
-    data: Annotated[list[TradeWire], Meta(max_length=5_000)]
+    data: Annotated[list[TradeWire], Meta(max_length=TRADES_MOST)]
 
 
 class BookWire(msgspec.Struct, gc=False):
