@@ -245,8 +245,9 @@ def stream_of(exchange: str, socket: Made, made: list[CryptoPair], syncs: dict[s
             raise AssertionError(f"the book of {instrument} is whole")
 
         return BinanceStream(exchange, socket, BinanceParser("spot", natives), (), syncs, natives, never, clock, observer)
+    topics = [f"{kind}.{native}" for native in natives for kind in ("publicTrade", "orderbook.200")]
     manners: Any = {
-        "bybit": lambda: BybitManners("spot", BybitParser("spot", natives), (), {}, {}),
+        "bybit": lambda: BybitManners("spot", BybitParser("spot", natives), topics, {}, {}),
         "okx": lambda: OkxManners((), {}, {one.native_symbol: traded(one) for one in made}),
         "coinbase": lambda: CoinbaseManners((), {one.native_symbol: product_of(one) for one in made}, {}),
     }[exchange]()
