@@ -270,7 +270,7 @@ def test_a_stall_is_silence_without_an_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(429, Throttled), (418, Banned), (403, GeoBlocked), (451, GeoBlocked), (400, Refused), (502, Unreachable)]
+    ("status", "error"), [(429, Throttled), (418, Banned), (403, Throttled), (451, GeoBlocked), (400, Refused), (502, Unreachable)]
 )
 def test_a_scripted_status_meets_requests_and_handshakes(status: int, error: type[Exception]) -> None:
     async def main() -> None:
@@ -283,6 +283,17 @@ def test_a_scripted_status_meets_requests_and_handshakes(status: int, error: typ
         dialect.faults.http(status, path="/ws")
         assert (await transport.request("GET", "http://emulator/api/v3/ping")).status == 200
         with pytest.raises(error):
+            await transport.connect("ws://emulator/ws")
+
+    virtual.run(main())
+
+
+def test_a_handshake_refused_for_its_country_is_told_from_one_refused_for_its_haste() -> None:
+    async def main() -> None:
+        dialect = market()
+        transport, _ = memory(dialect)
+        dialect.faults.http(403, body=b"<html>configured to block access from your country</html>")
+        with pytest.raises(GeoBlocked):
             await transport.connect("ws://emulator/ws")
 
     virtual.run(main())

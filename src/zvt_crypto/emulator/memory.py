@@ -226,6 +226,8 @@ def _refused(refusal: OpenRefused, url: str) -> Exception:
         wait_ms = int(refusal.headers.get("Retry-After", "1")) * 1000
         fate = Banned if refusal.status == 418 else Throttled
         return fate(f"{url} answered HTTP {refusal.status}", wait_ms)
-    if refusal.status in (403, 451):
+    if refusal.status == 451 or (refusal.status == 403 and b"country" in refusal.body):
         return GeoBlocked(f"{url} answered HTTP {refusal.status}")
+    if refusal.status == 403:  # too often, says a firewall, or the exchange itself
+        return Throttled(f"{url} answered HTTP 403", 60_000)
     return Refused(f"{url} answered HTTP {refusal.status}")

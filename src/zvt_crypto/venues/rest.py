@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -10,6 +11,7 @@ from zvt_crypto.domain.errors import Banned, GeoBlocked, Throttled, Unreachable,
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.ports import HISTORY_PRIORITY, Clock, Observer, Priority, RateBudget, Response, Transport
 
+T = TypeVar("T")
 # A reading of the venue's clock is believed this long.
 CLOCK_AGE_NS = 300 * 1_000_000_000
 # A page of many is asked for this often, and a throttle sat out this long: losing page 400 must not lose the 399 before.
@@ -96,9 +98,12 @@ class RestCaller:
     async def respond_page(self, call: Call, priority: Priority | None = None) -> Response:
         """As `read_page`, with the headers."""
         asks = priority or HISTORY_PRIORITY.get()
+        return await self._persist(lambda: self.respond(call, asks))
+
+    async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T:
         for left in reversed(range(PAGE_TRIES)):
             try:
-                return await self.respond(call, asks)
+                return await ask()
             except Banned:
                 raise
             except Throttled as error:
@@ -132,7 +137,7 @@ class RestCaller:
         """The venue's clock now, at the earliest: the estimate minus its uncertainty. Asks where the last sample is too old."""
         held = self._samples.get(market)
         if held is None or self._clock.now_ns() - held.at_ns > CLOCK_AGE_NS:
-            await self.ask_time(market)
+            await self._persist(lambda: self.ask_time(market))
             held = self._samples[market]
         return self._clock.now_ns() + held.offset_ns - held.round_trip_ns // 2
 

@@ -10,6 +10,7 @@ import picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
+from zvt_crypto.venues.region import refuses_region
 
 FRAME_BYTES_MOST = 32 * 1024 * 1024  # the largest message known is Coinbase's whole book: 5 MB on a quiet day
 QUEUED_FRAMES_MOST = 100_000
@@ -151,8 +152,7 @@ def handshake_fate(url: str, status: int, headers: Mapping[str, str], body: byte
     said = f"{url}: HTTP {status} {shown(body[:200].decode(errors='replace'), 120)}"
     stated = headers.get("retry-after", "")
     wait_ms = int(stated[:7]) * 1000 if stated.isascii() and stated.isdigit() else THROTTLED_MS
-    lowered = body[:4096].lower()
-    if status == 451 or (status == 403 and any(word in lowered for word in (b"restricted location", b"eligib", b"your country"))):
+    if refuses_region(status, body):
         return GeoBlocked(f"{said}. This region is not served")
     if status == 418:
         return Banned(said, wait_ms)

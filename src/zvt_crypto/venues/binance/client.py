@@ -34,6 +34,7 @@ from zvt_crypto.venues.binance.rest import manners
 from zvt_crypto.venues.binance.spec import EXCHANGE, BinanceHosts, BinanceOptions, Market, Route
 from zvt_crypto.venues.binance.stream import BinanceStream
 from zvt_crypto.venues.binance.symbols import market_of, natives_of, parse_exchange_info
+from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import Drift, note_drift
 from zvt_crypto.venues.rest import RestCaller
@@ -214,7 +215,6 @@ class BinanceConnector:
         route = routes.pop()
         market: Market = "spot" if route == "spot" else "usdm"
         names = list(dict.fromkeys(self._stream_name(market, subscription) for subscription in subscriptions))
-        await self._budget.acquire(spec.CONNECT_BUCKETS[market], 1, "live")
         socket = await self._connect(route, names[: spec.URL_STREAMS_MOST])
         stream = self._stream(f"{EXCHANGE} {route} {next(self._numbers)}", market, socket, subscriptions)
         try:
@@ -239,14 +239,16 @@ class BinanceConnector:
     async def _connect(self, route: Route, names: Sequence[str]) -> Socket:
         # Symbols outside ASCII exist; `@` and `/` stay as the venue writes them.
         path = "/stream?streams=" + "/".join(quote(name, safe="@!:+") for name in names)
+        market: Market = "spot" if route == "spot" else "usdm"
+        bucket, closes = spec.CONNECT_BUCKETS[market], (spec.BUCKETS[market],)
         try:
-            return await self._transport.connect(self._ws_base[route] + path)
+            return await connect(self._transport, self._budget, self._ws_base[route] + path, bucket, closes)
         except GeoBlocked as blocked:
             if route != "spot" or self._ws_base["spot"] == self.hosts.data_ws:
                 raise
             self._ws_base["spot"] = self.hosts.data_ws
             self._observer.note("warning", "geo_blocked_fallback", exchange=EXCHANGE, host=self.hosts.data_ws, reason=str(blocked))
-            return await self._transport.connect(self._ws_base[route] + path)
+            return await connect(self._transport, self._budget, self._ws_base[route] + path, bucket, closes)
 
     async def _stream_snapshot(self, instrument_id: str) -> BookSnapshot:
         instrument = self._resolve(instrument_id)
@@ -255,7 +257,7 @@ class BinanceConnector:
     async def _snapshot(self, instrument: Instrument, limit: int) -> BookSnapshot:
         market = market_of(instrument)
         body = await self._rest.read(request.depth(market, instrument.native_symbol, limit), "live")
-        return parse.parse_depth(body, instrument.id, self._rest.guess_server_ns(market), self._clock.now_ns())
+        return parse.parse_depth(body, instrument.id, self._rest.guess_server_ns(market), self._clock.now_ns(), limit)
 
     def _stream_name(self, market: Market, subscription: Subscription) -> str:
         native = self._resolve(subscription.instrument).native_symbol

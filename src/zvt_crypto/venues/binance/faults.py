@@ -10,6 +10,7 @@ import msgspec
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
 from zvt_crypto.venues.binance.spec import BinanceHosts, Market
 from zvt_crypto.venues.binance.wire import ErrorRest
+from zvt_crypto.venues.region import refuses_region
 
 # Without a Retry-After: the weight window is a minute, a ban lasts two minutes at least, the firewall's five.
 THROTTLED_MS = 60_000
@@ -32,8 +33,6 @@ BY_CODE: dict[int, Fate] = {
     -1016: Unreachable,  # service shutting down
 }
 BY_STATUS: dict[int, Fate] = {418: Banned, 429: Throttled, 451: GeoBlocked}
-# What a 403 says when it is about where we are, and not about how we ask.
-_REGION = re.compile(rb"restricted location|eligib|your country|your region|not available in", re.IGNORECASE)
 _BANNED_UNTIL = re.compile(r"until (\d{13})")
 
 
@@ -65,7 +64,7 @@ def _kind(status: int, body: bytes, told: ErrorRest | None) -> Fate:
         return BY_STATUS[status]
     if status == 403:
         # The firewall answers 403 too: mostly to too many requests, so that waiting helps.
-        return GeoBlocked if _REGION.search(body) else Throttled
+        return GeoBlocked if refuses_region(status, body) else Throttled
     if told is not None and told.code in BY_CODE:
         return BY_CODE[told.code]
     if status >= 500:

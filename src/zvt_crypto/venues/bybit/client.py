@@ -33,6 +33,7 @@ from zvt_crypto.venues.bybit.parse import FrameParser
 from zvt_crypto.venues.bybit.rest import manners
 from zvt_crypto.venues.bybit.spec import EXCHANGE, BybitHosts, BybitOptions, Category
 from zvt_crypto.venues.bybit.symbols import category_of, natives_of, parse_instruments
+from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import Drift, note_drift
@@ -199,8 +200,7 @@ class BybitConnector:
         if len(categories) != 1 or len(self._routes(subscriptions)) != 1:
             raise BadInput(f"{len(subscriptions)} subscriptions are not one of the routes")
         category = categories.pop()
-        await self._budget.acquire(spec.CONNECT_BUCKET, 1, "live")
-        socket = await self._transport.connect(self.hosts.socket(category))
+        socket = await connect(self._transport, self._budget, self.hosts.socket(category), spec.CONNECT_BUCKET)
         stream = self._stream(f"{EXCHANGE} {category} {next(self._numbers)}", category, socket, subscriptions)
         try:
             await stream.subscribe()

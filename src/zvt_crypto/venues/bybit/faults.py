@@ -6,7 +6,6 @@ so that none is unknown; an order's own unknown outcome is to be asked for by it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import msgspec
@@ -15,6 +14,7 @@ from zvt_crypto.domain.errors import Banned, GeoBlocked, Malformed, Refused, Thr
 from zvt_crypto.venues.bybit.spec import LIMIT_RESET_HEADER
 from zvt_crypto.venues.bybit.wire import Verdict
 from zvt_crypto.venues.decode import BROKEN
+from zvt_crypto.venues.region import refuses_region
 
 # "Access too frequent" (403) shuts an address out for ten minutes.
 BANNED_MS = 600_000
@@ -53,8 +53,6 @@ BY_CODE: dict[int, Fate] = {
 }
 BY_STATUS: dict[int, Fate] = {418: Banned, 429: Throttled, 451: GeoBlocked}
 _ELSEWHERE = "This region is not served (the United States and mainland China are not); other exchanges: binance, okx, coinbase."
-# What a 403 says when it is about where we are, and not about how often we ask.
-_REGION = re.compile(rb"your country|your region|restricted location|not available in|eligib|U\.S\. IP", re.IGNORECASE)
 
 
 def fate(status: int, headers: Mapping[str, str], body: bytes, what: str) -> VenueError | None:
@@ -79,7 +77,7 @@ def _kind(status: int, body: bytes, told: Verdict | None) -> Fate:
         return BY_STATUS[status]
     code = BY_CODE.get(told.retCode) if told is not None else None
     if status == 403 and code is not GeoBlocked:
-        return GeoBlocked if _REGION.search(body) else Banned
+        return GeoBlocked if refuses_region(status, body) else Banned
     if code is not None:
         return code
     return Unreachable if status >= 500 else Refused

@@ -36,6 +36,7 @@ from zvt_crypto.venues.coinbase.routing import divided, is_route
 from zvt_crypto.venues.coinbase.spec import EXCHANGE, CoinbaseHosts, CoinbaseOptions, Market
 from zvt_crypto.venues.coinbase.symbols import Listing, market_of, parse_products, products_of
 from zvt_crypto.venues.coinbase.trades import ContractTrades, PairTrades
+from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import Drift, note_drift
@@ -216,8 +217,7 @@ class CoinbaseConnector:
         books = {s.instrument: BookSync(s.instrument, CONTINUITY) for s in subscriptions if s.channel == "depth"}
         # All waiting comes before the connection: it is closed where nothing is subscribed within five seconds.
         await self._budget.acquire(spec.MESSAGE_BUCKET, len(spoken.subscribe()), "live")
-        await self._budget.acquire(spec.CONNECT_BUCKET, 1, "live")
-        socket = await self._transport.connect(self.hosts.advanced_ws)
+        socket = await connect(self._transport, self._budget, self.hosts.advanced_ws, spec.CONNECT_BUCKET, spec.BUCKETS.values())
         name = f"{EXCHANGE} {next(self._numbers)}"
         stream = InbandStream(name, socket, spoken, subscriptions, books, self._clock, self._observer, snapshot_timeout_s=spec.SNAPSHOT_S)
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import msgspec
 
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
 from zvt_crypto.venues.coinbase.wire import ErrorRest
+from zvt_crypto.venues.region import refuses_region
 
 # Without a word from the venue: its windows are a second long, its firewall closes for some minutes.
 THROTTLED_MS = 2_000
@@ -44,8 +44,6 @@ BY_NAME: dict[str, Fate] = {
     "CANNOT_EDIT_TO_BELOW_FILLED_SIZE": Refused,
 }
 BY_STATUS: dict[int, Fate] = {401: Refused, 418: Banned, 429: Throttled, 451: GeoBlocked}
-# What a 403 says when it is about where we are, and not about how we ask.
-_REGION = re.compile(rb"restricted location|eligib|your country|your region|not available in|jurisdiction", re.IGNORECASE)
 
 
 def fate(status: int, headers: Mapping[str, str], body: bytes, what: str) -> VenueError:
@@ -68,7 +66,7 @@ def fate(status: int, headers: Mapping[str, str], body: bytes, what: str) -> Ven
 def _kind(status: int, body: bytes, name: str) -> Fate:
     if status in BY_STATUS:
         return BY_STATUS[status]
-    if status == 403 and _REGION.search(body):
+    if refuses_region(status, body):
         return GeoBlocked
     if name in BY_NAME:
         return BY_NAME[name]

@@ -25,6 +25,7 @@ from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Subscription, Transport, VenueStream
 from zvt_crypto.venues.arguments import check_depth, check_ids, check_stream
+from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.okx import parse_rest, request, spec
@@ -186,8 +187,7 @@ class OkxConnector:
         natives = {one.instrument: self._resolve(one.instrument).native_symbol for one in subscriptions}
         spoken = OkxManners(subscriptions, natives, self._traded())
         books = {one.instrument: BookSync(one.instrument, CONTINUITY) for one in subscriptions if one.channel == "depth"}
-        await self._budget.acquire(spec.CONNECT_BUCKET, 1, "live")
-        socket = await self._transport.connect(self.hosts.ws + spec.WS_PATHS[route])
+        socket = await connect(self._transport, self._budget, self.hosts.ws + spec.WS_PATHS[route], spec.CONNECT_BUCKET, spec.LIMITS)
         name = f"{EXCHANGE} {route} {next(self._numbers)}"
         stream = InbandStream(name, socket, spoken, subscriptions, books, self._clock, self._observer)
         try:

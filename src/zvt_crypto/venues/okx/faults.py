@@ -5,7 +5,6 @@ The body's code decides, also where the HTTP status is 200. Codes of orders and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
 from zvt_crypto.venues.decode import BROKEN
 from zvt_crypto.venues.okx.wire import CodeRest
+from zvt_crypto.venues.region import refuses_region
 
 # The venue sends no counts; its windows are of two seconds. The firewall in front of it, which speaks no JSON, has a minute.
 THROTTLED_MS = 2_000
@@ -47,7 +47,6 @@ MEANINGS: dict[str, str] = {
     "51001": "no such instrument",
 }
 BY_STATUS: dict[int, Fate] = {418: Banned, 429: Throttled, 451: GeoBlocked}
-_REGION = re.compile(rb"restricted location|eligib|your country|your region|not available in", re.IGNORECASE)
 _SUCCESS = b'{"code":"0"'
 
 # WebSocket: how an `error` or `notice` frame ends or does not end the connection. What is not named refuses our subscription.
@@ -82,7 +81,7 @@ def _kind(status: int, body: bytes, told: CodeRest | None) -> Fate:
         return BY_CODE[told.name]
     if status == 403:
         # The firewall answers 403 too: mostly to too many requests, so that waiting helps.
-        return GeoBlocked if _REGION.search(body) else Throttled
+        return GeoBlocked if refuses_region(status, body) else Throttled
     if status >= 500 or (told is None and status == 200):
         return Unreachable  # a page of the maintenance, too
     return Refused
