@@ -204,6 +204,7 @@ _HEARTBEATS = (b"ping", b"pong")
 _HFT = re.compile(rb"(\d{16,19}) (\{.*)")
 _OLD_FRAME = re.compile(rb"(\d+)\.(\d+): (.*)")
 _OLD_ANSWER = re.compile(rb"(https?://\S+) -> (\d+)\.(\d+): (.*)")
+_OLD_NOTE = b"configuration: "  # what the recorder was told to do
 _OLD_CONNECT = re.compile(rb"(wss?://\S+) <-> (\d+)\.(\d+)")
 
 
@@ -249,6 +250,8 @@ class _OldLines:
             return [Line(_ns(found[2], found[3]), "", found[1].decode(), found[4])]
         if (found := _OLD_CONNECT.fullmatch(line)) is not None:
             self._address = found[1].decode()
+            return []
+        if line.startswith(_OLD_NOTE):
             return []
         raise BadCapture(f"not `time: json`: {shown(line[:60].decode('utf-8', 'replace'))}")
 

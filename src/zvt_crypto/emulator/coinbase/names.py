@@ -29,6 +29,22 @@ SECONDS: dict[int, str] = {60: "1m", 300: "5m", 900: "15m", 3600: "1h", 21600: "
 L2_DATA = "l2_data"  # what messages of the channel level2 are called
 # What a message's channel is called among the channels that all exchanges have.
 RECORDED = {L2_DATA: "depth", "market_trades": "trade", "ticker": "ticker", "ticker_batch": "ticker_batch", "candles": "kline_5m"}
+# The same of Exchange's feed, by the type of a message, and by the channel that a client asks for on either API.
+FEED = "feed_"
+FEED_RECORDED = {
+    "snapshot": "feed_depth",
+    "l2update": "feed_depth",
+    "match": "feed_trade",
+    "last_match": "feed_trade",
+    "ticker": "feed_ticker",
+}
+FEED_ASKED = {
+    "level2_batch": "feed_depth",
+    "matches": "feed_trade",
+    "level2": "feed_depth",
+    "market_trades": "feed_trade",
+    "ticker": "feed_ticker",
+}
 CURRENCY_NAMES = {"BTC": "Bitcoin", "ETH": "Ether", "SOL": "Solana", "USD": "US Dollar", "USDC": "USDC"}
 
 

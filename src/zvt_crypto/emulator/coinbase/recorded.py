@@ -1,10 +1,11 @@
-"""What follows from a recording of Advanced Trade up to an instant, one product at a time. Sizes stay as on the wire."""
+"""What follows from a recording of Coinbase up to an instant, one product at a time. Sizes stay as on the wire."""
 
 from __future__ import annotations
 
 import msgspec
 
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS, parse_time
+from zvt_crypto.emulator.coinbase.feed_recorded import read_book, read_match, read_ticker
 from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Mark, Trade, read_e8
 from zvt_crypto.emulator.tape import Tape
@@ -68,19 +69,30 @@ _BOOKS, _TRADES, _TICKERS = msgspec.json.Decoder(_Books), msgspec.json.Decoder(_
 
 
 class RecordedProduct:
-    """reading.SymbolState: the state after the frames applied so far."""
+    """reading.SymbolState: the state after the frames applied so far. `books`: the channel that its book is taken from."""
 
-    def __init__(self) -> None:
+    def __init__(self, books: str) -> None:
+        self._books = books
         self.tape = Tape()
         self.mark: Mark | None = None
         self.is_whole = False
-        self._sides: dict[str, dict[int, int]] = {"bid": {}, "offer": {}}
-        self._ticker: _Ticker | None = None
+        self._bids: dict[int, int] = {}
+        self._asks: dict[int, int] = {}
+        self._ticker: Day | None = None
         self._ids: dict[str, int] = {}  # of trades whose ids are no numbers
 
     def apply(self, frame: Frame) -> None:
         """SymbolState.apply."""
         match frame.stream.partition("@")[2]:
+            case "feed_depth" if self._books == "feed_depth":
+                book = read_book(frame.payload)
+                self._change(book.bids, book.asks, is_whole=book.is_whole)
+                self._at_ns(book.at_ns)
+            case "feed_trade":
+                self._add(read_match(frame.payload))
+            case "feed_ticker":
+                self._ticker = read_ticker(frame.payload)
+                self._at_ns(self._ticker.close_ns)
             case "depth":
                 books = _BOOKS.decode(frame.payload)
                 for event in books.events:
@@ -90,48 +102,64 @@ class RecordedProduct:
                 trades = _TRADES.decode(frame.payload)
                 rows = sorted((self._trade(row) for event in trades.events for row in event.trades), key=lambda row: row.id)
                 for row in rows:
-                    self.tape.add_trade(row)
-                    self.tape.add_agg(Agg(row.id, row.price, row.size, row.id, row.id, row.time_ns, row.buyer_is_maker))
+                    self._add(row)
                 self._at(trades.timestamp)
             case "ticker":
                 tickers = _TICKERS.decode(frame.payload)
-                self._ticker = next((row for event in tickers.events for row in event.tickers), self._ticker)
                 self._at(tickers.timestamp)
+                told = next((row for event in tickers.events for row in event.tickers), None)
+                self._ticker = self._ticker if told is None else _day(told, self.tape.event_ms * NS_PER_MS)
 
     def _take(self, event: _BookEvent) -> None:
-        if event.type == "snapshot":
-            self._sides, self.is_whole = {"bid": {}, "offer": {}}, True
+        sides: dict[str, list[tuple[int, int]]] = {}
         for level in event.updates:
-            side, size = self._sides.setdefault(level.side, {}), read_e8(level.new_quantity)
-            if size:
-                side[read_e8(level.price_level)] = size
-            else:
-                side.pop(read_e8(level.price_level), None)
+            sides.setdefault(level.side, []).append((read_e8(level.price_level), read_e8(level.new_quantity)))
+        self._change(sides.get("bid", []), sides.get("offer", []), is_whole=event.type == "snapshot")
+
+    def _change(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]], *, is_whole: bool) -> None:
+        if is_whole:
+            self._bids, self._asks, self.is_whole = {}, {}, True
+        for side, rows in ((self._bids, bids), (self._asks, asks)):
+            for price, size in rows:
+                if size:
+                    side[price] = size
+                else:
+                    side.pop(price, None)
+
+    def _add(self, row: Trade) -> None:
+        self.tape.add_trade(row)
+        self.tape.add_agg(Agg(row.id, row.price, row.size, row.id, row.id, row.time_ns, row.buyer_is_maker))
+        self._at_ns(row.time_ns)
 
     def _trade(self, row: _Trade) -> Trade:
         known = int(row.trade_id) if row.trade_id.isdecimal() else self._ids.setdefault(row.trade_id, len(self._ids) + 1)
         return Trade(known, read_e8(row.price), read_e8(row.size), parse_time(row.time), row.side == "BUY")
 
     def _at(self, text: str) -> None:
-        self.tape.event_ms = max(self.tape.event_ms, parse_time(text) // NS_PER_MS)
+        self._at_ns(parse_time(text))
+
+    def _at_ns(self, at_ns: int) -> None:
+        self.tape.event_ms = max(self.tape.event_ms, at_ns // NS_PER_MS)
 
     def arrive(self, answer: RestAnswer) -> None:
         """SymbolState.arrive: snapshots come in the stream."""
 
     def book(self, applied: int, limit: int) -> BookImage:
         """SymbolState.book; its id is 0 before the first snapshot."""
-        bids, asks = sorted(self._sides["bid"].items(), reverse=True), sorted(self._sides["offer"].items())
+        bids, asks = sorted(self._bids.items(), reverse=True), sorted(self._asks.items())
         return BookImage(applied + 1 if self.is_whole else 0, self.tape.event_ms * NS_PER_MS, bids[:limit], asks[:limit])
 
     def day(self) -> Day | None:
         """SymbolState.day: the newest recorded ticker, else what the trades show."""
-        ticker = self._ticker
-        if ticker is None:
+        if self._ticker is None:
             return self.tape.day(self.book(0, 1))
-        last, low, high, size = (read_e8(text) for text in (ticker.price, ticker.low_24_h, ticker.high_24_h, ticker.volume_24_h))
-        opened = round(last / (1 + float(ticker.price_percent_chg_24_h or 0) / 100))
-        end_ns = self.tape.event_ms * NS_PER_MS
-        bar = Bar(end_ns - NS_PER_DAY, opened, high, low, last, size, 0, 0, 0, 0, -1, -1)
-        bid = (read_e8(ticker.best_bid), read_e8(ticker.best_bid_quantity))
-        ask = (read_e8(ticker.best_ask), read_e8(ticker.best_ask_quantity))
-        return Day(bar, self.tape.trades[-1] if self.tape.trades else None, opened, bid, ask, bar.open_ns, end_ns)
+        return self._ticker._replace(last=self.tape.trades[-1] if self.tape.trades else None)
+
+
+def _day(ticker: _Ticker, end_ns: int) -> Day:
+    last, low, high, size = (read_e8(text) for text in (ticker.price, ticker.low_24_h, ticker.high_24_h, ticker.volume_24_h))
+    opened = round(last / (1 + float(ticker.price_percent_chg_24_h or 0) / 100))
+    bar = Bar(end_ns - NS_PER_DAY, opened, high, low, last, size, 0, 0, 0, 0, -1, -1)
+    bid = (read_e8(ticker.best_bid), read_e8(ticker.best_bid_quantity))
+    ask = (read_e8(ticker.best_ask), read_e8(ticker.best_ask_quantity))
+    return Day(bar, None, opened, bid, ask, bar.open_ns, end_ns)

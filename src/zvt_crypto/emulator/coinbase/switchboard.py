@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from zvt_crypto.emulator.coinbase import exchange_feeds, feeds
+from zvt_crypto.emulator.coinbase.feed_recorded import RETOLD
 from zvt_crypto.emulator.coinbase.feeds import ALL, Feed, Level2
-from zvt_crypto.emulator.coinbase.names import L2_DATA, RECORDED, Product, find
+from zvt_crypto.emulator.coinbase.names import FEED, FEED_ASKED, L2_DATA, RECORDED, Product, find
 from zvt_crypto.emulator.coinbase.sessions import Api, Session
 from zvt_crypto.emulator.dialect import Lobby
 from zvt_crypto.emulator.model import BookImage, Emission, Recorded, World
@@ -24,6 +25,10 @@ _LIVE: dict[Api, dict[str, str]] = {
     },
     "exchange": {"level2_batch": "depth@50ms", "matches": "trade", "ticker": "trade", "ticker_batch": "ticker@5000ms"},
 }
+
+
+# How a book is shown so far.
+_BOOKS: dict[str, Callable[[World, Product], Feed]] = {"level2": Level2, "level2_batch": exchange_feeds.Level2Batch}
 
 
 class Line(NamedTuple):
@@ -52,10 +57,10 @@ class Switchboard:
 
     def line(self, api: Api, channel: str, product: Product) -> Line:
         """The line of a channel and product. It stays silent where a recording has no such frames."""
-        rhythm = _recorded(api, channel) if self._world.mode == "replay" else _LIVE[api].get(channel)
-        asked = "" if rhythm is None else f"{product.listing.symbol.lower()}@{rhythm}"
-        stream = self._world.canonical(product.listing.market, asked) if asked else None
-        return Line(api, channel, product, stream or "")
+        rhythms = _recorded(api, channel) if self._world.mode == "replay" else [_LIVE[api].get(channel)]
+        asked = [f"{product.listing.symbol.lower()}@{rhythm}" for rhythm in rhythms if rhythm]
+        streams = (self._world.canonical(product.listing.market, name) for name in asked)
+        return Line(api, channel, product, next((stream for stream in streams if stream), ""))
 
     def connect(self, session: Session, line: Line, now_ns: int) -> list[bytes]:
         """A new reader of a line, and what it hears first; once more is the same as once."""
@@ -76,8 +81,8 @@ class Switchboard:
 
     def _so_far(self, line: Line, now_ns: int) -> list[str]:
         """What a replay tells who comes midway: the book. Before the first snapshot, that one will come by itself."""
-        image = self._world.book(line.product.listing, ALL) if line.channel == "level2" else None
-        return Level2(self._world, line.product).first(now_ns) if image is not None and image.last_id else []
+        image = self._world.book(line.product.listing, ALL) if line.channel in _BOOKS else None
+        return _BOOKS[line.channel](self._world, line.product).first(now_ns) if image is not None and image.last_id else []
 
     def disconnect(self, session: Session, line: Line) -> None:
         """A reader goes; a line without readers is forgotten."""
@@ -100,12 +105,21 @@ class Switchboard:
         def told(session: Session, tag: str) -> Iterable[bytes]:
             fact, line = emission.fact, self._lines[tag]
             if isinstance(fact, Recorded):
-                return [session.renumbered(fact.raw, self.now_ns)]
+                return self._recorded_frames(session, line, fact.raw)
             if tag not in made:
                 made[tag] = self._feeds[tag].next(fact)
             return self._framed(session, line, made[tag], time_of(fact))
 
         return told
+
+    def _recorded_frames(self, session: Session, line: Line, raw: bytes) -> list[bytes]:
+        """A recorded message: as it was on the API that it is of, told again in Advanced's words where it was Exchange's."""
+        if line.api == "exchange":
+            return [raw]
+        if FEED not in line.stream:
+            return [session.renumbered(raw, self.now_ns)]
+        at_ns = self._world.server_ns(self.now_ns)
+        return self._framed(session, line, [RETOLD[line.channel](raw, line.product, at_ns)], at_ns)
 
     def _framed(self, session: Session, line: Line, texts: list[str], at_ns: int) -> list[bytes]:
         if line.api == "exchange":
@@ -134,9 +148,10 @@ def _spoken(channel: str) -> str:
     return L2_DATA if channel == "level2" else channel
 
 
-def _recorded(api: Api, channel: str) -> str | None:
-    """The recorded stream of a channel; recordings are Advanced's."""
-    return RECORDED.get(_spoken(channel)) if api == "advanced" else None
+def _recorded(api: Api, channel: str) -> list[str | None]:
+    """The recorded streams that a channel may come from, the best one first."""
+    own = RECORDED.get(_spoken(channel)) if api == "advanced" else None
+    return [own, FEED_ASKED.get(channel)]
 
 
 def time_of(fact: object) -> int:

@@ -34,6 +34,7 @@ _CHANNELS: dict[str, tuple[Path, str]] = {
     "index-tickers": ("public", "markPrice@1s"),
     "funding-rate": ("public", "markPrice@1s"),
 }
+_SINGLE = "trades-all"
 _OF_SWAPS = ("mark-price", "index-tickers", "funding-rate")
 
 
@@ -62,7 +63,10 @@ def topic_of(world: World, path: Path, arg: dict[str, str]) -> Topic | None:
         found = (instruments(world, "SWAP") if channel in _OF_SWAPS else every_instrument(world)).get(name)
     if not stream or place != path or found is None:
         return None
-    canonical = world.canonical(found.listing.market, f"{found.listing.symbol.lower()}@{stream}")
+    symbol = found.listing.symbol.lower()
+    canonical = world.canonical(found.listing.market, f"{symbol}@{stream}")
+    if canonical is None and world.mode == "replay" and channel == _SINGLE:
+        canonical = world.canonical(found.listing.market, f"{symbol}@{common_name('trades')}")
     return Topic(channel, found, canonical or "", arg_text(arg))
 
 
@@ -70,6 +74,15 @@ def arg_text(arg: dict[str, str]) -> str:
     """The arg as OKX writes it back."""
     known = ((key, arg[key]) for key in ("channel", "instType", "instId") if key in arg)
     return "{" + ",".join(f'"{key}":{msgspec.json.encode(value).decode()}' for key, value in known) + "}"
+
+
+def retold(topic: Topic, raw: bytes) -> Iterable[bytes]:
+    """A recorded frame. Where only `trades` was recorded, readers of `trades-all` hear of its rows those that are one fill."""
+    if topic.channel != _SINGLE or not topic.stream.endswith(common_name("trades")):
+        return (raw,)
+    rows = [row for row in msgspec.json.decode(raw)["data"] if row.get("count", "1") == "1"]
+    single = [{key: value for key, value in row.items() if key not in ("count", "seqId")} for row in rows]
+    return (wire.push(topic.arg, (msgspec.json.encode(row).decode() for row in single)),) if single else ()
 
 
 def rows_of(world: World, topic: Topic, emission: Emission) -> Iterable[str]:

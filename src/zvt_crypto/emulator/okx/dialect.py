@@ -11,7 +11,7 @@ from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
 from zvt_crypto.emulator.model import BookImage, Emission, Recorded, World
 from zvt_crypto.emulator.okx import wire
-from zvt_crypto.emulator.okx.channels import LOGIN_ONLY, Topic, arg_text, first_rows, rows_of, topic_of
+from zvt_crypto.emulator.okx.channels import LOGIN_ONLY, Topic, arg_text, first_rows, retold, rows_of, topic_of
 from zvt_crypto.emulator.okx.limits import PHRASES, TOO_MANY, Meter, Window
 from zvt_crypto.emulator.okx.names import instruments
 from zvt_crypto.emulator.okx.rest import ENDPOINTS, PREFIX, PRIVATE, RATES, Fault, Query
@@ -205,7 +205,7 @@ class OkxDialect:
 
     def _encode(self, topic: Topic, emission: Emission) -> Iterable[bytes]:
         if isinstance(emission.fact, Recorded):
-            return (emission.fact.raw,)
+            return retold(topic, emission.fact.raw)
         frames = self._shelf.frames(topic, emission.fact)
         if frames is not None:
             return frames
