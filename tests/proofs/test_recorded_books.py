@@ -24,7 +24,9 @@ class Judge:
         self.quotes: dict[int, BestQuote] = {}
         self.equal = self.compared = 0
         self.stale: list[BookStale] = []
-        self.snapshots = 0
+        self.started = self.renewed = 0  # snapshots: of a book that was not valid, of one that was
+        self.ends = (0.0, float("inf"))  # beyond which the newest snapshot tells nothing
+        self.beyond = 0  # levels served from there
         self.applied: list[int] = []
 
     def take(self, event: MarketEvent) -> None:
@@ -32,12 +34,17 @@ class Judge:
             self.quotes[event.update_id] = event
             self.compare(event.update_id)
         elif isinstance(event, BookSnapshot | BookDelta | BookStale):
+            if isinstance(event, BookSnapshot):
+                self.started += not self.book.is_valid
+                self.renewed += self.book.is_valid
+                self.ends = (event.bids_to or 0.0, event.asks_to or float("inf"))
             self.book.apply_event(event)
             if isinstance(event, BookStale):
                 self.stale.append(event)
                 assert self.book.top(5) == ([], []), "a stale book serves nothing"
                 return
-            self.snapshots += isinstance(event, BookSnapshot)
+            bids, asks = self.book.top(2_000)
+            self.beyond += sum(price < self.ends[0] for price, _ in bids) + sum(price > self.ends[1] for price, _ in asks)
             self.applied.append(event.last_id)
             self.compare(event.last_id)
 
@@ -63,7 +70,10 @@ async def test_the_book_equals_the_recorded_quote_at_every_equal_update_id(recor
         await run.follow(stream, judge.take)
         await stream.close()
     assert judge.stale == []
-    assert judge.snapshots == 1
+    assert judge.started == 1
+    assert judge.beyond == 0
+    # On spot the price leaves the first snapshot's 1,000 levels; on USD-M it does not.
+    assert bool(judge.renewed) == (recording is SPOT)
     # The recording runs as fast as it is read, so the first snapshot is one of a moment into it; from there on all are compared.
     first_id = judge.applied[0]
     assert judge.compared == len({u for u in updates & quotes if u > first_id}) > 150
@@ -89,7 +99,8 @@ async def test_a_lost_diff_is_reported_on_the_next_message_and_the_book_comes_ba
     assert len(judge.stale) == 1
     assert str(following["U"]) in judge.stale[0].reason
     assert lost["u"] not in judge.applied
-    assert judge.snapshots == 2
+    assert judge.started == 2
+    assert judge.beyond == 0
     assert judge.book.is_valid
     assert judge.book.last_id == diffs[-1]["u"]
     assert judge.equal == judge.compared > 500

@@ -60,7 +60,11 @@ KData = Kline  # the name that ZVT users know
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, gc=False, tag="book_snapshot", tag_field="kind"):
-    """A whole book, or its top: bids from the highest, asks from the lowest price. Replaces what was known."""
+    """A whole book, or its top: bids from the highest, asks from the lowest price. Replaces what was known.
+
+    bids_to, asks_to: the outermost price of a side that the venue cut: beyond it there may be levels that neither this nor the deltas
+    after it tell. None where the side ends by itself, or the venue's deltas keep the window full.
+    """
 
     instrument: str
     last_id: int
@@ -68,6 +72,8 @@ class BookSnapshot(msgspec.Struct, frozen=True, gc=False, tag="book_snapshot", t
     asks: list[Level]
     event_ns: int
     recv_ns: int = 0
+    bids_to: float | None = None
+    asks_to: float | None = None
 
 
 class BookDelta(msgspec.Struct, frozen=True, gc=False, tag="book_delta", tag_field="kind"):

@@ -6,13 +6,12 @@ a `Book` can follow blindly. What "continues" means is the venue's word, given a
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import deque
-from itertools import islice
 from typing import Literal, Protocol
 
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Level
+from zvt_crypto.engine.side import Side
 
 # apply: it continues · ignore: the book has it already · gap: something between is missing · refetch: the snapshot is too old.
 Verdict = Literal["apply", "ignore", "gap", "refetch"]
@@ -20,10 +19,8 @@ Verdict = Literal["apply", "ignore", "gap", "refetch"]
 # The widest book seen is Coinbase's whole BTC-USD, 46,010 levels on both sides together. A side that grows beyond the bound
 # forgets its farthest quarter: those levels are then unknown, as the levels beyond a venue's own snapshot depth are.
 MAX_LEVELS = 100_000
-# How many levels next to the best are kept in order: most news is there, and few readers ask for more. Of 64 to 1,024, 128 was the
-# fastest on recorded BTCUSDT that did not sort anew too often; between the two borders nothing is sorted anew.
-_NEAR, _NEAR_LEAST, _NEAR_MOST = 128, 32, 256
-_INFINITY = float("inf")
+# A book whose snapshot was cut gets a new one before fewer levels a side are known: twice the deepest window that is streamed on.
+KNOWN_LEAST = 200
 # A message that comes twice does so within as many others; what is older than the book and was never taken belongs to another count,
 # or the book's own id is wrong.
 _REMEMBERED = 256
@@ -41,95 +38,12 @@ class Continuity(Protocol):
         ...
 
 
-class _Side:
-    """The levels of one side.
-
-    `sizes` is price → size of all of them. `near` holds the prices of the best, times `sign`, ascending, so that the best is the last
-    on both sides and news next to it moves little memory; prices below `far` are in `sizes` alone.
-    """
-
-    __slots__ = ("far", "max_levels", "near", "sign", "sizes")
-
-    def __init__(self, sign: float, max_levels: int) -> None:
-        self.sign = sign
-        self.max_levels = max_levels
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget every level."""
-        self.sizes: dict[float, float] = {}
-        self.near: list[float] = []
-        self.far = -_INFINITY
-
-    def load(self, levels: list[Level]) -> bool:
-        """Replace everything. False as for `update`."""
-        self.sizes = {price: size for price, size in levels if size > 0 and 0 < price < _INFINITY}
-        self._narrow(self._ordered())
-        self._balance()
-        return all(0 < price < _INFINITY for price, _ in levels)
-
-    def update(self, levels: list[Level]) -> bool:
-        """Take new sizes in. False when a price is not a positive finite number; such a level is left out.
-
-        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
-        """
-        sizes, near, sign, far = self.sizes, self.near, self.sign, self.far
-        sound = True
-        for price, size in levels:
-            if size > 0:
-                if price not in sizes:
-                    if not 0 < price < _INFINITY:
-                        sound = False
-                        continue
-                    key = price * sign
-                    if key >= far:
-                        insort(near, key)
-                sizes[price] = size
-            elif sizes.pop(price, None) is not None:
-                key = price * sign
-                if key >= far:
-                    del near[bisect_left(near, key)]
-        self._balance()
-        return sound
-
-    def best(self) -> Level | None:
-        """The best level, or None for an empty side."""
-        if not self.near:
-            return None
-        price = self.near[-1] * self.sign
-        return price, self.sizes[price]
-
-    def top(self, depth: int) -> list[Level]:
-        """At most `depth` levels, best first."""
-        keys = self.near if depth <= len(self.near) else self._ordered()
-        prices = (key * self.sign for key in islice(reversed(keys), max(0, depth)))
-        return [(price, self.sizes[price]) for price in prices]
-
-    def _balance(self) -> None:
-        """Keep `near` between its borders and `sizes` below its bound."""
-        near, sizes = self.near, self.sizes
-        if len(sizes) > self.max_levels:
-            kept = self._ordered()[-(self.max_levels * 3 // 4) :]
-            self.sizes = {key * self.sign: sizes[key * self.sign] for key in kept}
-            self._narrow(kept)
-        elif len(near) > _NEAR_MOST:
-            self._narrow(near)
-        elif len(near) < _NEAR_LEAST and len(near) < len(sizes):
-            self._narrow(self._ordered())
-
-    def _narrow(self, keys: list[float]) -> None:
-        self.near = keys[-_NEAR:]
-        self.far = self.near[0] if len(self.near) < len(self.sizes) else -_INFINITY
-
-    def _ordered(self) -> list[float]:
-        return sorted(price * self.sign for price in self.sizes)
-
-
 class Book:
     """A live book (ports.BookView): follows a verified chain of events.
 
     While it is not valid it holds no levels, so nobody can be served from it by mistake. It becomes invalid by `mark_stale`, and by
-    itself when it is crossed (best bid at or above best ask: no venue's book is, so ours is broken) or given a price that is none.
+    itself when it is crossed (best bid at or above best ask: no venue's book is, so ours is broken), given a price that is none, or
+    has no level left on a side whose snapshot was cut: what is there now was never told.
     """
 
     __slots__ = ("_asks", "_bids", "event_ns", "instrument", "is_valid", "last_id", "recv_ns", "stale_reason")
@@ -141,20 +55,21 @@ class Book:
         self.recv_ns = 0
         self.is_valid = False
         self.stale_reason: str | None = "no snapshot yet"
-        self._bids = _Side(1.0, max_levels)
-        self._asks = _Side(-1.0, max_levels)
+        self._bids = Side(-1.0, max_levels)
+        self._asks = Side(1.0, max_levels)
 
     def load(self, snapshot: BookSnapshot) -> None:
         """Replace everything."""
         self.is_valid, self.stale_reason = True, None
-        sound = self._bids.load(snapshot.bids)
-        self._take(snapshot, self._asks.load(snapshot.asks) and sound)
+        sound = self._bids.load(snapshot.bids, snapshot.bids_to)
+        self._take(snapshot, self._asks.load(snapshot.asks, snapshot.asks_to) and sound)
 
     def apply(self, delta: BookDelta) -> None:
         """Set the sizes that `delta` names. Does nothing while the book is not valid."""
         if self.is_valid:
-            sound = self._bids.update(delta.bids)
-            self._take(delta, self._asks.update(delta.asks) and sound)
+            bids, asks = delta.bids, delta.asks
+            sound = not bids or self._bids.update(bids)
+            self._take(delta, (not asks or self._asks.update(asks)) and sound)
 
     def mark_stale(self, reason: str, event_ns: int) -> None:
         """Not valid from now on, until the next `load`."""
@@ -177,16 +92,35 @@ class Book:
         return self._bids.best(), self._asks.best()
 
     def top(self, depth: int) -> tuple[list[Level], list[Level]]:
-        """(bids, asks), best first, at most `depth` a side; both empty while not valid."""
+        """(bids, asks), best first, at most `depth` a side; both empty while not valid. Ends where a cut snapshot ended."""
         return self._bids.top(depth), self._asks.top(depth)
+
+    def known(self) -> int | None:
+        """How many levels are surely known on the side that is cut; the fewer, where both are. None: nothing is missing."""
+        return min((side.known() for side in (self._bids, self._asks) if side.is_cut), default=None)
+
+    def whole(self) -> BookSnapshot:
+        """All that is known."""
+        bids, asks = self.top(MAX_LEVELS)
+        ends = self._bids.outermost, self._asks.outermost
+        return BookSnapshot(self.instrument, self.last_id, bids, asks, self.event_ns, self.recv_ns, *ends)
 
     def _take(self, news: BookSnapshot | BookDelta, sound: bool) -> None:
         self.last_id, self.event_ns, self.recv_ns = news.last_id, news.event_ns, news.recv_ns
         bids, asks = self._bids.near, self._asks.near
         if not sound:
             self.mark_stale(f"update {news.last_id} holds a price that is none", news.event_ns)
-        elif bids and asks and bids[-1] >= -asks[-1]:
-            self.mark_stale(f"crossed at update {news.last_id}: bid {bids[-1]} at or above ask {-asks[-1]}", news.event_ns)
+        elif bids and asks:
+            if -bids[0] >= asks[0]:
+                self.mark_stale(f"crossed at update {news.last_id}: bid {-bids[0]} at or above ask {asks[0]}", news.event_ns)
+        elif not bids and self._bids.is_cut:
+            self._lost("bid", self._bids, news)
+        elif not asks and self._asks.is_cut:
+            self._lost("ask", self._asks, news)
+
+    def _lost(self, name: str, side: Side, news: BookSnapshot | BookDelta) -> None:
+        reason = f"the best {name} of update {news.last_id} lies beyond {side.outermost}, where the snapshot ended"
+        self.mark_stale(reason, news.event_ns)
 
 
 class BookSync:
@@ -196,15 +130,23 @@ class BookSync:
     there every delta that continues. The very message that shows a gap, or crosses the book, comes out as BookStale, is kept, and a
     snapshot is wanted again. A snapshot comes out only once the stream has proved to reach back to it, by a delta that it already
     contains or that continues it: an update lost between the snapshot and the stream's first message can thus not go unseen.
+
+    A snapshot that the venue cut lasts only until prices have moved beyond its end. Before fewer than `known_least` levels of a side
+    are left (half of what there was, where that is less), another one is wanted while the book goes on; it comes out as a
+    BookSnapshot of the very update that the book has reached.
     """
 
-    def __init__(self, instrument: str, continuity: Continuity, *, max_buffer: int = 10_000) -> None:
+    def __init__(self, instrument: str, continuity: Continuity, *, max_buffer: int = 10_000, known_least: int = KNOWN_LEAST) -> None:
         self.book = Book(instrument)  # as of the last event given out
         self._continuity = continuity
         self._waiting: deque[BookDelta] = deque(maxlen=max_buffer)  # when full, the oldest go: a later snapshot holds them
         self._snapshot: BookSnapshot | None = None  # fits so far, but the stream has not confirmed it yet
         self._applied = False  # whether a delta followed the snapshot already
         self._taken: deque[int] = deque(maxlen=_REMEMBERED)  # last ids of the newest messages that the book has
+        self._known_least = known_least
+        self._spare: int | None = None  # levels that may be told before too few can be known; None: nothing was cut
+        self._least = 0
+        self._next: BookSync | None = None  # what takes over once it has a snapshot and has come as far
 
     @property
     def instrument(self) -> str:
@@ -213,23 +155,29 @@ class BookSync:
 
     @property
     def wants_snapshot(self) -> bool:
-        """Whether somebody should fetch one. Remains true until one fits."""
-        return self._snapshot is None and not self.book.is_valid
+        """Whether somebody should fetch one, though the book may be valid still. Remains true until one fits."""
+        if self.book.is_valid:
+            return self._next is not None and self._next.wants_snapshot
+        return self._snapshot is None
 
     def on_delta(self, delta: BookDelta) -> list[BookEvent]:
         """A message of the stream, in the order received."""
         if self.book.is_valid:
-            return self._follow(delta)
+            made = self._follow(delta)
+            return made if self._spare is None else self._watch(delta, made)
         while self._waiting and self._waiting[-1].first_id > delta.last_id:
             self._waiting.pop()  # ids went back: no snapshot will ever hold both
         self._waiting.append(delta)
         return self._join(self._snapshot) if self._snapshot is not None else []
 
     def on_snapshot(self, snapshot: BookSnapshot) -> list[BookEvent]:
-        """A snapshot that was fetched. One that comes while the book is in sync is not needed and ignored."""
-        if self.book.is_valid:
+        """A snapshot that was fetched. One that comes while the book is in sync and wants none is ignored."""
+        if not self.book.is_valid:
+            return self._join(snapshot)
+        if self._next is None:
             return []
-        return self._join(snapshot)
+        self._next.on_snapshot(snapshot)
+        return self._take_over([])
 
     def on_stream_snapshot(self, snapshot: BookSnapshot) -> list[BookEvent]:
         """A snapshot that the stream itself brought, at its place among the deltas: it replaces whatever was before, valid or not.
@@ -238,9 +186,7 @@ class BookSync:
         """
         was_valid = self.book.is_valid
         self._waiting.clear()
-        self._taken.clear()
-        self._snapshot, self._applied = None, False
-        self.book.load(snapshot)
+        self._load(snapshot)
         if self.book.is_valid:
             return [snapshot]
         return [BookStale(self.instrument, self.book.stale_reason or "", snapshot.event_ns, snapshot.recv_ns)] if was_valid else []
@@ -249,13 +195,14 @@ class BookSync:
         """The stream ended or the book is doubted: start anew. Gives BookStale unless the book was not valid anyway."""
         was_valid = self.book.is_valid
         self._waiting.clear()
-        self._snapshot = None
+        self._snapshot = self._next = None
         self.book.mark_stale(reason, event_ns)
         return [BookStale(self.instrument, reason, event_ns, recv_ns)] if was_valid else []
 
     def _follow(self, delta: BookDelta) -> list[BookEvent]:
         book = self.book
-        verdict = self._verdict(delta)
+        rule = self._continuity.following if self._applied else self._continuity.first
+        verdict = rule(book.last_id, delta)
         if verdict == "ignore" and (delta.last_id in self._taken or not self._applied):
             self._taken.append(delta.last_id)
             return []
@@ -270,18 +217,50 @@ class BookSync:
         self._waiting.append(delta)
         return [BookStale(self.instrument, book.stale_reason or "", delta.event_ns, delta.recv_ns)]
 
-    def _verdict(self, delta: BookDelta) -> Verdict:
-        rule = self._continuity.following if self._applied else self._continuity.first
-        return rule(self.book.last_id, delta)
+    def _load(self, snapshot: BookSnapshot) -> None:
+        self._snapshot, self._next, self._applied = None, None, False
+        self._taken.clear()
+        self.book.load(snapshot)
+        known = self.book.known()
+        if known is None:
+            self._spare = None
+        else:
+            self._least = min(self._known_least, known // 2)
+            self._spare = known - self._least
+
+    def _watch(self, delta: BookDelta, made: list[BookEvent]) -> list[BookEvent]:
+        """Of a snapshot that was cut: see to the next one in time. `made`: what `delta` came to."""
+        assert self._spare is not None
+        self._spare -= len(delta.bids) + len(delta.asks)
+        if self._next is None and self._spare < 0 and self.book.is_valid:
+            self._spare = (self.book.known() or 0) - self._least
+            if self._spare < 0:
+                self._next = BookSync(self.instrument, self._continuity, max_buffer=self._waiting.maxlen or 0)
+        if self._next is None:
+            return made
+        self._next.on_delta(delta)
+        return self._take_over(made)
+
+    def _take_over(self, made: list[BookEvent]) -> list[BookEvent]:
+        """The next book becomes ours once it is valid, and as far as ours is; where ours is not valid any more, whatever it has."""
+        following = self._next
+        assert following is not None
+        if following.book.is_valid and (not self.book.is_valid or following.book.last_id == self.book.last_id):
+            whole = following.book.whole()
+            self._load(whole)
+            self._waiting.clear()
+            self._applied, self._taken = following._applied, following._taken
+            return [*(event for event in made if isinstance(event, BookDelta)), whole]
+        if not self.book.is_valid:
+            self._waiting, self._snapshot, self._next = following._waiting, following._snapshot, None
+        return made
 
     def _join(self, snapshot: BookSnapshot) -> list[BookEvent]:
         """Try the snapshot with the deltas that wait. Gives the chain, or nothing and keeps what a newer snapshot may need."""
         if not self._waiting:
             self._snapshot = snapshot
             return []
-        self._snapshot, self._applied = None, False
-        self._taken.clear()
-        self.book.load(snapshot)
+        self._load(snapshot)
         made: list[BookEvent] = [snapshot]
         waiting, self._waiting = self._waiting, deque(maxlen=self._waiting.maxlen)
         for delta in waiting:

@@ -257,7 +257,7 @@ class BinanceConnector:
     async def _snapshot(self, instrument: Instrument, limit: int) -> BookSnapshot:
         market = market_of(instrument)
         body = await self._rest.read(request.depth(market, instrument.native_symbol, limit), "live")
-        return parse.parse_depth(body, instrument.id, self._rest.guess_server_ns(market), self._clock.now_ns())
+        return parse.parse_depth(body, instrument.id, self._rest.guess_server_ns(market), self._clock.now_ns(), limit)
 
     def _stream_name(self, market: Market, subscription: Subscription) -> str:
         native = self._resolve(subscription.instrument).native_symbol

@@ -263,12 +263,14 @@ def parse_first_ids(body: bytes, instrument: str) -> tuple[int, int] | None:
     return min(((row.a, row.f) for row in rows), default=None)
 
 
-def parse_depth(body: bytes, instrument: str, event_ns: int, recv_ns: int) -> BookSnapshot:
-    """`depth`. The venue gives no time on spot: `event_ns` is then ours."""
+def parse_depth(body: bytes, instrument: str, event_ns: int, recv_ns: int, limit: int | None = None) -> BookSnapshot:
+    """`depth`. The venue gives no time on spot: `event_ns` is then ours. A side of `limit` levels was cut there."""
     row = decode(wire.DepthRest, body, f"binance depth of {instrument}")
     at_ns = to_ns(row.T) if row.T is not None else event_ns
     bids = sorted(row.bids, key=lambda level: -level[0])
-    return BookSnapshot(instrument, row.lastUpdateId, bids, sorted(row.asks), at_ns, recv_ns)
+    asks = sorted(row.asks)
+    ends = [side[-1][0] if limit is not None and len(side) >= limit else None for side in (bids, asks)]
+    return BookSnapshot(instrument, row.lastUpdateId, bids, asks, at_ns, recv_ns, *ends)
 
 
 def parse_ticker(body: bytes, instrument: str, recv_ns: int) -> Ticker:

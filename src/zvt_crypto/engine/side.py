@@ -1,0 +1,170 @@
+"""One side of an order book: sizes by price, the best of them in order."""
+
+from __future__ import annotations
+
+import math
+import sys
+from bisect import bisect_right
+from collections.abc import Collection
+from heapq import heappop, heappush
+from itertools import islice
+
+from zvt_crypto.domain.market import Level
+
+# How many levels next to the best are kept at hand, and how many times as many at most: most news is there, and few readers ask for
+# more.
+_NEAR, _NEAR_TIMES = 1_024, 4
+# Dead prices that a side may hold before all are dropped, besides as many as it has levels.
+_DEAD_MOST = 256
+_INFINITY = float("inf")
+_LEAST_PRICE, _MOST_PRICE = math.ulp(0.0), sys.float_info.max
+
+
+class Side:
+    """The levels of one side, as far as they are known.
+
+    `sizes` is price → size. A price whose size is not above zero is dead: it stays for a while, since prices come and go and come
+    again, and is told to nobody. `near` is a heap of the best prices times `sign`, dead ones too: the best is the smallest on both
+    sides, and alive after `load` and `update`. Prices beyond it, not within `_low` to `_high`, are in `sizes` alone.
+
+    Beyond `bound` nothing is known: a snapshot that was cut ends there, and news from there would leave holes. It is left out.
+    """
+
+    __slots__ = ("_full", "_high", "_levels_most", "_low", "_near_most", "bound", "near", "sign", "sizes")
+
+    def __init__(self, sign: float, levels_most: int) -> None:
+        self.sign = sign  # 1 for asks, -1 for bids
+        self._levels_most = levels_most
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every level."""
+        self.sizes: dict[float, float] = {}
+        self.near: list[float] = []
+        self.bound = _INFINITY
+        self._full = _DEAD_MOST
+        self._reach(_NEAR, _INFINITY)
+
+    def load(self, levels: list[Level], outermost: float | None) -> bool:
+        """Replace everything. `outermost`: the price beyond which there may be more; None: there is none. False as for `update`."""
+        self.bound = _INFINITY if outermost is None else outermost * self.sign
+        self.sizes = dict(levels)
+        sound = _are_prices(self.sizes)
+        if not sound:
+            self.sizes = {price: size for price, size in levels if 0 < price < _INFINITY}
+        self._order(_NEAR)
+        return sound
+
+    def update(self, levels: list[Level]) -> bool:
+        """Take new sizes in. False when a price is not a positive finite number.
+
+        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
+        """
+        sizes, near, sign = self.sizes, self.near, self.sign
+        held, sound = len(sizes), True
+        sizes.update(levels)
+        if new := len(sizes) - held:  # they are the last in it
+            low, high = self._low, self._high
+            keys = [price * sign for price in islice(reversed(sizes), new) if low <= price <= high]
+            for key in keys:
+                heappush(near, key)
+            if len(keys) < new:
+                sound = self._place_others(new)
+            if len(near) > self._near_most or len(sizes) > self._full:
+                self._tidy()
+                sizes, near = self.sizes, self.near
+        try:
+            while not sizes[near[0] * sign] > 0:
+                del sizes[heappop(near) * sign]
+        except IndexError:  # none is left at hand
+            if sizes:
+                self._order(_NEAR)
+        return sound
+
+    def best(self) -> Level | None:
+        """The best level, or None for an empty side."""
+        if not self.near:
+            return None
+        price = self.near[0] * self.sign
+        return price, self.sizes[price]
+
+    def top(self, depth: int) -> list[Level]:
+        """At most `depth` levels, best first."""
+        made = self._first(depth)
+        if len(made) < depth and len(self.near) < len(self.sizes):
+            self._order(max(_NEAR, depth + depth // 2))
+            made = self._first(depth)
+        return made
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be levels beyond those that are known."""
+        return self.bound < _INFINITY
+
+    @property
+    def outermost(self) -> float | None:
+        """The price beyond which nothing is known; None where all is."""
+        return self.bound * self.sign if self.is_cut else None
+
+    def known(self) -> int:
+        """How many levels it holds. Counts them."""
+        return len(self.sizes) - list(self.sizes.values()).count(0.0)
+
+    def _place_others(self, count: int) -> bool:
+        """Of the newest `count` prices those that are not next to the best. False as for `update`."""
+        sizes, sign, bound, sound = self.sizes, self.sign, self.bound, True
+        for price in list(islice(reversed(sizes), count)):
+            if not 0 < price < _INFINITY:
+                sound &= not sizes.pop(price) > 0
+            elif price * sign > bound:
+                del sizes[price]
+        return sound
+
+    def _first(self, depth: int) -> list[Level]:
+        sizes, sign = self.sizes, self.sign
+        self.near.sort()  # an ordered list is a heap, too
+        made: list[Level] = []
+        for key in self.near:
+            if len(made) >= depth:
+                break
+            price = key * sign
+            if (size := sizes[price]) > 0:
+                made.append((price, size))
+        return made
+
+    def _tidy(self) -> None:
+        """Keep `near` and `sizes` within their bounds."""
+        if len(self.sizes) > self._full:
+            self._order(_NEAR)
+            return
+        self.near.sort()
+        least = self._near_most // _NEAR_TIMES
+        del self.near[least:]
+        self._reach(least, self.near[-1])
+
+    def _order(self, least: int) -> None:
+        """Drop all that is dead or too much, and have at least the `least` best of the rest in order."""
+        sizes, sign = self.sizes, self.sign
+        keys = sorted([price * sign for price, size in sizes.items() if size > 0])
+        if keys and keys[-1] > self.bound:
+            del keys[bisect_right(keys, self.bound) :]
+        if len(sizes) > self._levels_most and len(keys) > self._levels_most * 7 // 8:
+            del keys[self._levels_most * 3 // 4 :]
+            self.bound = keys[-1]
+        if len(keys) < len(sizes):
+            self.sizes = {price: sizes[price] for price in [key * sign for key in keys]}
+        self.near = keys[:least]
+        self._reach(least, keys[least - 1] if least < len(keys) else _INFINITY)
+        self._full = min(self._levels_most, 2 * len(keys) + _DEAD_MOST)
+
+    def _reach(self, least: int, far: float) -> None:
+        """Prices up to `far`, times `sign`, are next to the best: of those that are prices at all."""
+        far = min(far, self.bound)
+        self._near_most = _NEAR_TIMES * least
+        self._low = max(-far, _LEAST_PRICE) if self.sign < 0 else _LEAST_PRICE
+        self._high = _MOST_PRICE if self.sign < 0 else min(far, _MOST_PRICE)
+
+
+def _are_prices(prices: Collection[float]) -> bool:
+    """Whether all are positive and finite; quicker than one by one. NaN is neither above nor below."""
+    return not prices or (min(prices) > 0 and sum(prices) < _INFINITY)
