@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import msgspec
 import pytest
 
 from faults.live_market import BTC, SPOT, USDM, Live, seconds
+from services.memory_store import MemoryStore
+from services.service_parts import PAIR_OF
+from zvt_crypto.domain.errors import GaveUp
 from zvt_crypto.domain.events import StreamStatus
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Trade
 from zvt_crypto.emulator import virtual
 from zvt_crypto.services.options import IngestOptions
+from zvt_crypto.services.plan import plan_subscriptions
 
 LIQUID = 20.0  # orders a second: some data every 100 ms, as of any main pair
 
@@ -207,7 +212,39 @@ def test_an_exchange_that_blocks_its_instrument_list_is_looked_at_again_later():
             await live.sleep(600)
         return live
 
-    assert len(virtual.run(blocked()).trade_ids()) > 100
+    live = virtual.run(blocked())
+    assert len(live.trade_ids()) > 100
+    assert states(live, "binance tables")[-1][1] == "live"
+
+
+def test_a_symbol_that_the_stored_table_lacks_is_not_unknown_while_the_exchange_is_away():
+    """Only an instrument made by hand is stored: that the exchange knows none of the name, it has not said."""
+
+    async def away() -> Live:
+        store = MemoryStore()
+        await store.save([msgspec.structs.replace(PAIR_OF, id="cryptopair_binance_abcusdt", native_symbol="ABCUSDT", base_asset="ABC")], 1)
+        live = Live(14, store=store)
+        live.faults.http(500, times=8)
+        async with live.running():
+            await live.sleep(4)
+            assert {state for _, state in states(live, "binance tables")} == {"lost"}
+            await live.sleep(120)
+        return live
+
+    live = virtual.run(away())
+    assert states(live, "binance tables")[-1][1] == "live"
+    assert len(live.trade_ids()) > 100
+
+
+def test_a_symbol_that_the_exchange_does_not_list_ends_it_however_the_table_began():
+    async def unknown() -> None:
+        live = Live(15)
+        live.platform.ingests[0]._wanted = lambda connector: plan_subscriptions(connector, ["NOPEUSDT"])
+        live.faults.http(500, times=4)
+        with pytest.raises(GaveUp, match="unknown symbol 'NOPEUSDT'"):
+            await live.platform.run()
+
+    virtual.run(unknown())
 
 
 def test_a_ban_is_waited_out():

@@ -334,7 +334,11 @@ def test_a_venue_that_does_not_answer_leaves_the_stored_table_in_force():
         await store.save([PAIR_OF], START)
         connector = Listing()
         connector.fails = [Unreachable("down")]
-        assert BTC in await tables(connector, store).load()
+        held = tables(connector, store)
+        assert BTC in await held.load()
+        assert str(held.missed) == "down"
+        await held.load()
+        assert held.missed is None
         empty = Listing()
         empty.fails = [Unreachable("down")]
         with pytest.raises(Unreachable):

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from zvt_crypto.domain.errors import GeoBlocked, StoreUnavailable, Throttled, VenueError
+from zvt_crypto.domain.errors import BadInput, GeoBlocked, StoreUnavailable, Throttled, VenueError
 from zvt_crypto.domain.events import MarketEvent, StreamStatus, TradesDoubted
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Gap, Kline, MarkPrice, Trade, TradeStream
@@ -89,7 +89,6 @@ class Ingest:
         """Until cancelled, or until something fails that a new start must mend. Sets ports.HISTORY_PRIORITY for its task."""
         HISTORY_PRIORITY.set("live")  # what is missed here goes before what a backfill wants
         await self._load_tables()
-        self.subscriptions = self._resolved()
         venue_ns = await self._venue_time()
         for subscription in self.subscriptions:
             await self._make_flow(subscription, venue_ns)
@@ -161,21 +160,31 @@ class Ingest:
     # ── making ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _load_tables(self) -> None:
-        """Until there is a table. A geo-block is told, and looked at again slowly."""
+        """Until there is a table that knows what is wanted. A geo-block is told, and looked at again slowly.
+
+        Raises BadInput (UnknownSymbol) only on the venue's own word: a stored table may lack what the venue lists.
+        """
         backoff = Backoff(self._rng, first_s=1.0, most_s=60.0)
         while True:
             try:
                 await self._tables.load()
-                return
-            except GeoBlocked as error:
-                self._tell("geo_blocked", str(error))
-                wait_s = self._options.geo_recheck_s
-            except Throttled as error:
-                self._tell("lost", str(error))
-                wait_s = max(error.wait_ms / 1_000, backoff.next_s())
+                self.subscriptions = self._resolved()
+            except BadInput:
+                if self._tables.missed is None:
+                    raise
+                failure = self._tables.missed
             except VenueError as error:
-                self._tell("lost", str(error))
-                wait_s = backoff.next_s()
+                failure = error
+            else:
+                if backoff.failures:
+                    self._tell("live", "")
+                return
+            self._tell("geo_blocked" if isinstance(failure, GeoBlocked) else "lost", str(failure))
+            wait_s = backoff.next_s()
+            if isinstance(failure, GeoBlocked):
+                wait_s = self._options.geo_recheck_s
+            elif isinstance(failure, Throttled):
+                wait_s = max(failure.wait_ms / 1_000, wait_s)
             await self._clock.sleep(wait_s)
 
     def _resolved(self) -> tuple[Subscription, ...]:
@@ -307,7 +316,7 @@ class Ingest:
         now_ns = self._clock.now_ns()
         name = f"{self.connector.exchange} tables"
         self._feed.publish(StreamStatus(self.connector.exchange, name, state, reason, now_ns, now_ns))  # type: ignore[arg-type]
-        self._observer.note("warning", "stream", stream=name, state=state, reason=reason)
+        self._observer.note("info" if state == "live" else "warning", "stream", stream=name, state=state, reason=reason)
 
 
 def _stream_of(subscription: Subscription) -> TradeStream:

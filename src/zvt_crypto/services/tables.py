@@ -51,6 +51,7 @@ class Tables:
         self._observer = observer
         self._describe = describe
         self._assets_source = assets_source
+        self.missed: VenueError | None = None  # why the newest `load` gave the stored table alone
 
     async def load(self) -> Instruments:
         """The stored table into the connector, so that ids stay what they were; then the venue's own, if it answers.
@@ -60,9 +61,11 @@ class Tables:
         stored = await self._store.instruments.load(self._connector.exchange)
         if len(stored):
             self._connector.instruments = stored
+        self.missed = None
         try:
             await self.refresh()
         except VenueError as error:
+            self.missed = error
             if not len(self._connector.instruments):
                 raise
             self._observer.note("warning", "instruments_not_refreshed", exchange=self._connector.exchange, reason=str(error))

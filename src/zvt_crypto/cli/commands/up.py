@@ -77,9 +77,7 @@ async def live_session(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_first(asked.wait(), node.platform.ready()), READY_S if seconds is None else max(seconds, FIRST_S))
             if seconds is not None and not node.followed() and not asked.is_set():
-                raise Unreachable(
-                    f"{', '.join(settings.ingest.exchanges)} could not be reached: nothing was recorded; see `zvt-crypto doctor`"
-                )
+                raise Unreachable(f"{_unreached(settings, node)}; nothing was recorded: see `zvt-crypto doctor`")
             end = None if seconds is None else loop.time() + seconds
             beside = [asyncio.ensure_future(when_ready(node))] if when_ready is not None and not asked.is_set() else []
             try:
@@ -100,6 +98,12 @@ async def live_session(
             await _ended(viewer)
         if after_end is not None:
             await after_end(node)
+
+
+def _unreached(settings: Settings, node: Node) -> str:
+    """Each exchange with the reason that its tables could not be had."""
+    told = {status.exchange: status.reason for status in node.pulse.streams.values() if status.state in ("lost", "geo_blocked")}
+    return "; ".join(f"{name} could not be reached: {told.get(name, 'no answer yet')}" for name in dict.fromkeys(settings.ingest.exchanges))
 
 
 def _say_end(console: Console) -> Callable[[Node], Awaitable[None]]:

@@ -85,7 +85,7 @@ async def _run(url: str, act: Callable[[Config], None]) -> None:
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
-        with mapped("change the schema of the database", place_of(url)):
+        with mapped("change the database's schema", place_of(url)):
             async with engine.connect() as connection:
                 await connection.execute(text(f"SELECT pg_advisory_lock({_LOCK})"))
                 await connection.commit()
