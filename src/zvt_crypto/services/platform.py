@@ -142,11 +142,16 @@ class Platform:
         return [s.instrument for ingest in self.ingests for s in ingest.subscriptions if s.channel == "depth"]
 
     async def _heal(self) -> None:
-        await self.ready()
+        """Each exchange by itself: one that is away, or has much to give, delays no other."""
+        async with asyncio.TaskGroup() as group:
+            for ingest, backfill in zip(self.ingests, self._backfills, strict=True):
+                group.create_task(self._heal_one(ingest, backfill), name=f"heal {ingest.connector.exchange}")
+
+    async def _heal_one(self, ingest: Ingest, backfill: Backfill) -> None:
         while True:
-            for backfill in self._backfills:
-                try:
-                    await backfill.heal()
-                except (VenueError, StoreUnavailable) as error:
-                    self._observer.note("warning", "not_healed", reason=str(error))
+            await ingest.ready.wait()
+            try:
+                await backfill.heal()
+            except (VenueError, StoreUnavailable) as error:
+                self._observer.note("warning", "not_healed", exchange=ingest.connector.exchange, reason=str(error))
             await self._clock.sleep(self._options.heal_s)
