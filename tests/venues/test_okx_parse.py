@@ -352,12 +352,21 @@ def mutated(rng: random.Random, raw: bytes) -> bytes:
             return raw[:at] + raw[at:end] * 2 + raw[end:]
 
 
+def outcome(parser: FrameParser, raw: bytes) -> list | type[Malformed]:
+    try:
+        return [one for one in parser.parse(raw, 1) if not (isinstance(one, Drift) and one.what == "frame")]  # that tells the bytes
+    except Malformed:
+        return Malformed
+
+
 def test_mutated_frames_raise_nothing_but_malformed(okx, parser):
     rng = random.Random(20220513)
     made = [
         framed("trades-all", "BTC-USDT-SWAP", TRADE),
         framed("candle1m", "BTC-USDT-SWAP", CANDLE),
         framed("bbo-tbt", "BTC-USD-SWAP", LEVELS),
+        framed("trades-all", "BTC-USDT", TRADE),
+        framed("candle1H", "BTC-USDT", CANDLE),
     ]
     made += [framed("books", "BTC-USDT-SWAP", BOOK, action="update"), framed("funding-rate", "BTC-USDT-SWAP", FUNDING)]
     made += [
@@ -371,6 +380,8 @@ def test_mutated_frames_raise_nothing_but_malformed(okx, parser):
     fates: Counter = Counter()
     for number in range(20_000):
         raw = mutated(rng, rng.choice(wholes if number % 100 == 0 else pool))
+        if raw[:1] == b"{":  # the quick way looks for a letter where the venue writes it: with a space before it the slow one is taken
+            assert outcome(parser, raw) == outcome(parser, b" " + raw), raw
         try:
             for event in parser.parse(raw, 1):
                 fates[type(event).__name__] += 1
