@@ -70,7 +70,7 @@ class Ledger(LimitBudget):
         super().__init__(*args, **named)
         self._scale = scale
         self.last: tuple[str, int] = ("", 0)
-        self.stated: dict[str, tuple[int, int]] = {}
+        self.stated: dict[str, tuple[int, int, bool]] = {}  # limit, window in ms, whether it slides
 
     async def acquire(self, bucket: str, weight: int, priority: Any) -> None:
         await super().acquire(bucket, weight, priority)
@@ -78,7 +78,7 @@ class Ledger(LimitBudget):
 
     def set_limit(self, bucket: str, limit: int, window_ms: int, *, slides: bool = False) -> None:
         limit = int(limit * self._scale)
-        self.stated.setdefault(bucket, (limit, window_ms))
+        self.stated.setdefault(bucket, (limit, window_ms, slides))
         super().set_limit(bucket, limit, window_ms, slides=slides)
 
 
@@ -140,7 +140,7 @@ async def _client(parts: tuple[Any, Ledger, Jittery], clock: Any, day: Day, midd
             await clock.sleep(error.wait_ms / 1_000 if isinstance(error, Throttled) else 1.0)
             continue
         bucket, weight = budget.last
-        limit, window_ms = budget.stated[bucket]
+        limit, window_ms, _ = budget.stated[bucket]
         half.asked += 1
         half.served += weight
         ours = limit / window_ms * (day.seconds / 2 * 1_000)

@@ -15,11 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from faults.every_venue import connector_of
 from faults.live_market import Notes
-from proofs.limit_day import SHUT_OUT, WAIT
+from proofs.limit_day import SHUT_OUT, WAIT, Ledger
 from zvt_crypto.domain.errors import Throttled, VenueError
 from zvt_crypto.domain.instrument import CryptoPair
+from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.stores.files.limits import FileLimits
-from zvt_crypto.venues.budget import LimitBudget
 from zvt_crypto.venues.clock import SystemClock
 from zvt_crypto.venues.http import NetTransport
 
@@ -40,15 +40,17 @@ class Counting:
 async def ask(venue: str, rest: str, ws: str, limits: Path, seconds: float) -> dict[str, Any]:
     clock, inner, table = SystemClock(), NetTransport(), FileLimits(limits)
     transport = Counting(inner)
-    connector = connector_of(venue, transport, clock, LimitBudget(clock, Notes(), table), Notes(), rest, ws)
+    budget = Ledger(clock, Notes(), table, scale=1.0)
+    connector = connector_of(venue, transport, clock, budget, Notes(), rest, ws)
     pair = next(i.id for i in await connector.fetch_instruments() if isinstance(i, CryptoPair) and i.base_asset == "BTC")
     print("ready", flush=True)
     sys.stdin.readline()  # all begin together
     before = dict(transport.statuses)
-    start_ns = clock.now_ns()
+    start_ns, weight = clock.now_ns(), 0
     while clock.now_ns() - start_ns < seconds * 1e9:
         try:
             await connector.get_order_book(pair, 5)
+            weight += budget.last[1]
         except Throttled as error:
             await clock.sleep(min(error.wait_ms / 1_000, seconds))
         except VenueError:
@@ -61,6 +63,10 @@ async def ask(venue: str, rest: str, ws: str, limits: Path, seconds: float) -> d
         "refused": sum(count.get(status, 0) for status in WAIT),
         "shut_out": sum(count.get(status, 0) for status in SHUT_OUT),
         "asked": sum(count.values()),
+        "weight": weight,
+        "began_ms": start_ns // NS_PER_MS,
+        "ended_ms": clock.now_ns() // NS_PER_MS,
+        "stated": budget.stated[budget.last[0]],
     }
 
 
