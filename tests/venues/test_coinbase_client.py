@@ -13,7 +13,7 @@ import zstandard
 
 from zvt_crypto.domain.errors import BadConfig, BadInput, Disconnected, GeoBlocked, OutOfRange, Refused, UnknownSymbol, Unsupported
 from zvt_crypto.domain.instrument import Instruments, assign_ids
-from zvt_crypto.domain.market import BookDelta, BookSnapshot, Trade
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Trade
 from zvt_crypto.domain.time import INTERVALS, Interval
 from zvt_crypto.engine.book import Book
 from zvt_crypto.ports import Subscription
@@ -312,6 +312,10 @@ async def test_a_refusal_closes_the_connection(kit):
 async def test_a_book_that_does_not_come_ends_the_connection(kit):
     venue = await venue_of(kit)
     stream = await venue.connector.open_stream([Subscription(BTC, "depth")])
+    (stale,) = await stream.receive()
+    assert isinstance(stale, BookStale)
+    assert stale.instrument == BTC
+    assert "no snapshot" in stale.reason
     with pytest.raises(Disconnected, match="only a new connection brings"):
         await stream.receive()
     await stream.close()

@@ -13,7 +13,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
 from zvt_crypto.domain.events import MarketEvent, TradesDoubted
-from zvt_crypto.domain.market import BookDelta, BookSnapshot
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
 from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.engine.book import BookSync
@@ -28,6 +28,8 @@ ACK_TIMEOUT_S = 10.0
 RENEW_PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 # How long a snapshot that was asked for may take before it is asked for again.
 RENEW_TIMEOUT_S = 5.0
+# In how many such times the first snapshot must have come: by itself, or when asked for. Then whoever waits for the book is told.
+FIRST_TIMEOUTS = 2
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -102,8 +104,10 @@ class InbandStream:
         self._tries: dict[str, int] = {}
         self._renewals: dict[str, asyncio.Task[None]] = {}
         self._awaited: set[str] = set()  # whose first snapshot is given time to come by itself
+        self._unheard = set(books)  # of whose book nothing was said yet
         self._heard: set[str] = set()
         self._pinging: asyncio.Task[None] | None = None
+        self._due: float | None = None  # when the first snapshots must have come, by the loop's clock
         self._asking: set[asyncio.Task[None]] = set()
 
     async def receive(self) -> list[MarketEvent]:
@@ -128,6 +132,7 @@ class InbandStream:
         for instrument in self._books:
             self._awaited.add(instrument)
             self._begin_renewal(instrument, self._snapshot_timeout_s)
+        self._due = asyncio.get_running_loop().time() + FIRST_TIMEOUTS * self._snapshot_timeout_s
         try:
             async with asyncio.timeout(ACK_TIMEOUT_S):
                 while self._unacknowledged and self._ended is None:
@@ -150,7 +155,7 @@ class InbandStream:
 
     async def _collect(self) -> None:
         try:
-            frames = await self._socket.receive()
+            frames = await (self._frames_in_time(self._due) if self._unheard and self._due is not None else self._socket.receive())
         except Disconnected as error:
             self._end(error)
             return
@@ -174,6 +179,24 @@ class InbandStream:
                     self._ready.append(parsed)
             if refused is not None:
                 self._doubt(payload, recv_ns, refused)
+
+    async def _frames_in_time(self, due: float) -> list[tuple[bytes, int]]:
+        """The next frames; none when the first snapshots are due before, and some have not come."""
+        try:
+            async with asyncio.timeout_at(due):
+                return await self._socket.receive()
+        except TimeoutError:
+            self._due = None
+            for instrument in sorted(self._unheard):
+                self._tell_missing(instrument, f"no snapshot came within {FIRST_TIMEOUTS * self._snapshot_timeout_s:g} s")
+            return []
+
+    def _tell_missing(self, instrument: str, reason: str) -> None:
+        """Of a book that never was valid nobody has heard; those who wait for it shall know why it does not come."""
+        if instrument in self._unheard:
+            self._unheard.discard(instrument)
+            at_ns = self._clock.now_ns()
+            self._ready.append(BookStale(instrument, reason, at_ns, at_ns))
 
     def _on_book(self, news: BookDelta | BookSnapshot) -> None:
         book = self._books.get(news.instrument)
@@ -267,6 +290,7 @@ class InbandStream:
             self._renewals[instrument] = asyncio.create_task(self._renewal(instrument, pause_s))
 
     def _settled(self, instrument: str) -> None:
+        self._unheard.discard(instrument)
         self._tries.pop(instrument, None)
         self._awaited.discard(instrument)
         if (task := self._renewals.pop(instrument, None)) is not None:
@@ -285,6 +309,7 @@ class InbandStream:
             messages = self._manners.renew(instrument)
             if not messages:
                 why = f"{instrument} needs a new snapshot, which only a new connection brings: {book.stale_reason}"
+                self._tell_missing(instrument, why)
                 self._end(Disconnected(f"{self.name}: {why}"))
                 await self._socket.close()
                 return
