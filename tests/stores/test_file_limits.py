@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
@@ -100,3 +101,27 @@ def test_a_ban_in_one_process_closes_the_door_of_the_other(tmp_path: Path) -> No
     asyncio.run(try_it())
     for table in tables:
         table.close()
+
+
+def test_a_table_that_cannot_be_written_is_counted_alone_told_once_and_shared_again_later(tmp_path: Path) -> None:
+    path, observer = tmp_path / "limits.json", PrometheusObserver()
+    limits = FileLimits(path, observer)
+
+    def spend(weight: int) -> int:
+        return limits.change(lambda table: table.spend("venue.weight", weight, 1_000))
+
+    def waits(weight: int) -> bool:
+        return limits.change(lambda table: table.wait_ms("venue.weight", weight, "cancel", 1_000)) > 0
+
+    limits.change(lambda table: table.state("venue.weight", 1_000, HOUR_MS))
+    assert spend(10) == 10
+    in_the_way = path.with_suffix(f".{os.getpid()}")
+    in_the_way.mkdir()  # nothing can be written, as on a full disk
+    assert [spend(5), spend(5)] == [15, 20]
+    assert [waits(230), waits(231)] == [False, True], "a quarter, since others count alone too"
+    assert b"limits_not_shared_total 1.0" in observer.render()
+    in_the_way.rmdir()
+    assert spend(1) == 11, "the shared count, without what was spent alone"
+    assert not waits(900)
+    assert used(path) == 11
+    limits.close()

@@ -79,6 +79,29 @@ def test_while_the_server_is_away_each_goes_on_with_what_it_saw(server: ValkeySe
     assert notes.noted == ["limits_not_shared"] * 2
 
 
+def test_who_counts_alone_takes_a_part_of_each_limit_until_the_server_is_back(tmp_path: Path) -> None:
+    socket, now = tmp_path / "s", [100.0]  # a path: after a restart a port may be another one
+    server = ValkeyServer(data_dir=tmp_path, unix_socket_path=socket)
+    server.start()
+    limits = RedisLimits(f"unix://{socket}", Notes(), monotonic=lambda: now[0])
+
+    def waits(weight: int) -> bool:
+        return limits.change(lambda table: table.wait_ms("venue.weight", weight, "cancel", 1_000)) > 0
+
+    limits.change(lambda table: table.state("venue.weight", 1_000, HOUR_MS))
+    limits.change(lambda table: table.spend("venue.weight", 1, 1_000))
+    assert [waits(249), waits(250), waits(999)] == [False, False, False]
+    server.stop()
+    assert [waits(249), waits(250)] == [False, True]
+    server.start()
+    try:
+        now[0] += RETRY_S
+        assert not waits(999)
+    finally:
+        limits.close()
+        server.stop()
+
+
 def test_what_is_no_table_begins_anew(server: ValkeyServer) -> None:
     import redis
 

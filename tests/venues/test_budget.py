@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from zvt_crypto.domain.errors import Banned, Throttled
-from zvt_crypto.engine.limits import BAN_MS, GUARD_MS, LEARNED_MS, Limits
+from zvt_crypto.engine.limits import ALONE_SHARE, BAN_MS, GUARD_MS, LEARNED_MS, Limits
 from zvt_crypto.venues.budget import LimitBudget
 
 MINUTE_NS = 60_000_000_000
@@ -144,6 +144,43 @@ def test_a_refusal_of_something_else_teaches_nothing_about_the_limit():
     limits.spend("b", 3, 1_000)
     limits.refused("b", 5_000, 1_000)
     assert limits.buckets["b"].limit == 1_000
+
+
+class LostTable:
+    """A LimitTable of others: emptied by them at any time."""
+
+    def __init__(self) -> None:
+        self.limits = Limits()
+
+    def change(self, apply):
+        return apply(self.limits)
+
+
+async def test_a_shared_table_that_was_lost_is_told_the_limits_again(kit, clock):
+    table = LostTable()
+    budget = LimitBudget(clock, kit.ListObserver(), table)
+    budget.set_limit("b", 100, 60_000)
+    budget.set_limit("s", 100, 60_000, slides=True)
+    table.limits = Limits()
+    for bucket in ("b", "s"):
+        await budget.acquire(bucket, 98, "order")
+        with pytest.raises(Throttled):
+            await budget.acquire(bucket, 1, "order")
+    table.limits = Limits()
+    budget.penalise("b", 600_000)  # known by its closing alone
+    with pytest.raises(Banned):
+        await budget.acquire("b", 1, "live")
+    assert table.limits.buckets["b"].limit == 100
+
+
+async def test_who_cannot_count_together_with_others_takes_a_part(kit, clock):
+    table = LostTable()
+    table.limits.share = ALONE_SHARE
+    budget = LimitBudget(clock, kit.ListObserver(), table)
+    budget.set_limit("b", 100, 60_000)
+    await budget.acquire("b", 25, "cancel")
+    with pytest.raises(Throttled):
+        await budget.acquire("b", 1, "cancel")
 
 
 # ── Windows that slide ──

@@ -90,10 +90,10 @@ def _limits(settings: Settings, exchange: str, observer: Observer) -> FileLimits
     from zvt_crypto.stores.redis.limits import RedisLimits
 
     if getattr(getattr(settings, exchange, None), "rest", None):
-        return FileLimits(settings.data_dir / "limits.json")
+        return FileLimits(settings.data_dir / "limits.json", observer)
     address = settings.limits.redis
     if address is None:
-        return FileLimits(settings.limits_file)
+        return FileLimits(settings.limits_file, observer)
     return RedisLimits(read_secret("limits.redis", address) if is_reference(address) else address, observer)
 
 

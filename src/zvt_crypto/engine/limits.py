@@ -32,6 +32,8 @@ _AFTER_BAN_MS = 24 * 3_600_000
 # What is planned of a limit whose excess shuts us out, or is not documented, and of which no answer says how much is left: another
 # program behind the address, or a limit that was lowered without a word, would otherwise show by the ban alone.
 UNTOLD_SHARE = 0.5
+# Of each limit, what a process takes that cannot count together with the others for now: how many they are is not known.
+ALONE_SHARE = 0.25
 # Parts of a sliding window. What was sent is counted for one part longer than the window, since answers and requests need not travel
 # equally fast: 40 ms of two seconds.
 SLOTS = 50
@@ -128,9 +130,15 @@ class Bucket(msgspec.Struct):
 
 
 class Limits(msgspec.Struct):
-    """Every bucket that a limit was stated for, by name. Those unknown are unlimited."""
+    """Every bucket that a limit was stated for, by name. Those unknown are unlimited. `share`: what may be spent of each limit."""
 
     buckets: dict[str, Bucket] = msgspec.field(default_factory=dict)
+    share: float = 1.0
+
+    def knows(self, bucket: str) -> bool:
+        """Whether a limit was stated for it."""
+        held = self.buckets.get(bucket)
+        return held is not None and held.stated > 0
 
     def wait_ms(self, bucket: str, weight: int, priority: Priority, now_ms: int) -> int:
         """0 when it may be spent now, otherwise how long until it is worth asking again."""
@@ -142,7 +150,7 @@ class Limits(msgspec.Struct):
         if held.limit <= 0:
             return 0
         held.roll(now_ms)
-        share = int(held.limit * SHARES[priority] + 0.5)
+        share = int(held.limit * self.share * SHARES[priority] + 0.5)
         # An empty window always takes one request, however heavy: otherwise a limit set too low would hang for ever.
         if held.used + weight <= share or held.used == 0:
             return 0

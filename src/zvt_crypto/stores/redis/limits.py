@@ -1,6 +1,6 @@
 """Limits that machines share which leave through one address (engine.limits.LimitTable): one key, changed by compare and swap.
 
-While the server is away each process goes on with what it last saw: counted alone, limits hold less surely, but nothing stands still.
+While the server is away each process goes on with what it last saw, and with a part of each limit, since it counts alone then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from zvt_crypto.domain.errors import BadConfig, shown
-from zvt_crypto.engine.limits import Limits
+from zvt_crypto.engine.limits import ALONE_SHARE, Limits
 from zvt_crypto.ports import Observer
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class RedisLimits:
                 self._away_until = self._monotonic() + RETRY_S
                 self._observer.note("warning", "limits_not_shared", reason=str(error))
                 self._observer.count("limits_not_shared")
+        self._seen.share = ALONE_SHARE
         return apply(self._seen)
 
     def _change(self, apply: Callable[[Limits], T]) -> T:
