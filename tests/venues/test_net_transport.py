@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
+import errno
+import re
 import socket as sockets
 import ssl
 import time
 
+import aiohttp
 import pytest
 from aiohttp import web
 from picows import WSCloseCode, WSListener, WSMsgType, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
 from zvt_crypto.domain.errors import BadInput, Banned, Disconnected, GeoBlocked, Malformed, Refused, Throttled, Unreachable
+from zvt_crypto.venues.causes import cause_of, place_of
+from zvt_crypto.venues.ccxt.library import asked
 from zvt_crypto.venues.clock import SystemClock
 from zvt_crypto.venues.http import NetTransport
 from zvt_crypto.venues.socket import FRAME_BYTES_MOST, handshake_fate
@@ -313,6 +319,135 @@ async def test_a_server_that_cannot_prove_itself_is_unreachable(net):
     with pytest.raises(Unreachable):
         await net.request("GET", f"https://127.0.0.1:{port}/x")
     server.close()
+
+
+# ── What is said ──
+
+
+@pytest.fixture
+async def doors():
+    """Servers that end every conversation in their own way: name → port."""
+
+    async def mute(reader, writer):
+        writer.close()
+
+    async def cut(reader, writer):
+        await reader.read(10)
+        writer.transport.abort()
+
+    async def half(reader, writer):
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")
+        await writer.drain()
+        writer.close()
+
+    async def ssh(reader, writer):
+        await reader.read(10)
+        writer.write(b"SSH-2.0 hello\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    servers = {how.__name__: await asyncio.start_server(how, "127.0.0.1", 0) for how in (mute, cut, half, ssh)}
+    yield {name: server.sockets[0].getsockname()[1] for name, server in servers.items()}
+    for server in servers.values():
+        server.close()
+
+
+async def said(net, url: str) -> str:
+    """The error's words, without the URL that they begin with."""
+    ask = net.connect(url) if url.startswith("ws") else net.request("GET", url)
+    with pytest.raises(Unreachable) as error:
+        await ask
+    words = str(error.value)
+    assert words.startswith(url.partition("?")[0] + ": ")
+    assert not re.search(r"[A-Z][a-z]+[A-Z]\w*|Errno|ssl:|_ssl|secret", words), words  # no class of a library, nothing of the query
+    return words.removeprefix(url.partition("?")[0] + ": ")
+
+
+@pytest.mark.parametrize("scheme", ["http", "ws"])
+async def test_why_nobody_answers_is_said_in_words(net, doors, scheme):
+    port = free_port()
+    assert await said(net, f"{scheme}://127.0.0.1:{port}/x?secret=1") == f"127.0.0.1:{port} refuses the connection"
+    assert await said(net, f"{scheme}://localhost:{port}/x") == f"localhost:{port} refuses the connection"
+    assert (await said(net, f"{scheme}s://nobody.invalid/x")).startswith("the name nobody.invalid ")
+    closed = r"127\.0\.0\.1:\d+ closed the connection (in the middle|without an answer)"
+    for how in ("mute", "cut"):
+        assert re.fullmatch(closed, await said(net, f"{scheme}://127.0.0.1:{doors[how]}/x"))
+    assert re.fullmatch(closed, await said(net, f"{scheme}s://127.0.0.1:{doors['mute']}/x"))
+    assert await said(net, f"{scheme}://127.0.0.1:{doors['ssh']}/x") == f"127.0.0.1:{doors['ssh']} does not answer in HTTP"
+    tls = f"TLS with 127.0.0.1:{doors['ssh']} failed: the other side does not speak TLS"
+    assert await said(net, f"{scheme}s://127.0.0.1:{doors['ssh']}/x") == tls
+
+
+async def test_an_answer_that_ends_in_the_middle_says_so(net, doors):
+    url = f"http://127.0.0.1:{doors['half']}/x"
+    assert await said(net, url) == f"127.0.0.1:{doors['half']} closed the connection in the middle of its answer"
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+async def test_a_certificate_that_is_not_accepted_is_said_with_the_reason(net, scheme, tmp_path):
+    server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0, ssl=self_signed(tmp_path))
+    port = server.sockets[0].getsockname()[1]
+    reason = "its certificate is not accepted: self-signed certificate"
+    assert await said(net, f"{scheme}://127.0.0.1:{port}/x") == f"TLS with 127.0.0.1:{port} failed: {reason}"
+    server.close()
+
+
+def self_signed(folder) -> ssl.SSLContext:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, name, now = ec.generate_private_key(ec.SECP256R1()), x509.Name([]), dt.datetime.now(dt.UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + dt.timedelta(days=1))
+    file = folder / "both.pem"
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    file.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain) + made.sign(key, hashes.SHA256()).public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no way to h:1: network is unreachable"),
+        (OSError(errno.ETIMEDOUT, "x"), "h:1 does not answer in time"),
+        (TimeoutError(), "h:1 does not answer in time"),
+        (OSError(errno.EMFILE, "x"), "h:1: too many open files"),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"), "h:1 refuses the connection"),
+        (sockets.gaierror(sockets.EAI_AGAIN, "x"), "the name h cannot be looked up now: no name server answers"),
+        (BrokenPipeError(), "h:1 closed the connection in the middle"),
+        (asyncio.IncompleteReadError(b"", 1), "h:1 closed the connection in the middle of its answer"),
+        (ssl.SSLError(), "TLS with h:1 failed: no handshake"),
+        (OSError(), "h:1: 'the connection failed'"),
+    ],
+)
+def test_what_seldom_happens_is_said_in_words_too(error, words):
+    assert cause_of(error, "h:1") == words
+
+
+def test_a_place_is_host_and_port():
+    assert place_of("https://api.binance.com/api/v3/time?x=1") == "api.binance.com:443"
+    assert place_of("wss://[::1]:7/ws") == "[::1]:7"
+    assert place_of("rubbish") == "?:?"
+
+
+async def test_ccxt_says_it_in_the_same_words():
+    from ccxt.base.errors import ExchangeError, ExchangeNotAvailable
+
+    async def ask(url: str, kind: type[Exception]):
+        try:
+            async with aiohttp.ClientSession() as http, http.get(url):
+                pass
+        except aiohttp.ClientError as error:
+            raise kind(f"kraken GET {url}") from error
+
+    port = free_port()
+    for kind in (ExchangeNotAvailable, ExchangeError):
+        with pytest.raises(Unreachable) as told:
+            await asked("kraken", "ticker", ask(f"http://127.0.0.1:{port}/0/public?secret=1", kind))
+        assert str(told.value) == f"kraken ticker: 127.0.0.1:{port} refuses the connection"
 
 
 async def test_the_system_clock_is_utc_now():

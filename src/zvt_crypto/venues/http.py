@@ -13,6 +13,7 @@ from yarl import URL
 from zvt_crypto.domain.errors import BadInput, Malformed, Unreachable
 from zvt_crypto.ports import Response
 from zvt_crypto.venues import socket
+from zvt_crypto.venues.causes import cause_of, place_of
 from zvt_crypto.venues.socket import NetSocket
 
 # Binance's exchangeInfo is the largest answer known, some 15 MB.
@@ -60,7 +61,7 @@ class NetTransport:
         except aiohttp.InvalidURL:
             raise BadInput(f"{where} is no URL") from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise Unreachable(f"{where}: {type(error).__name__} {error}") from None
+            raise Unreachable(f"{where}: {cause_of(error, place_of(url))}") from None
 
     async def connect(self, url: str, *, timeout_ms: int = 10_000) -> NetSocket:
         """Open a WebSocket."""

@@ -10,6 +10,7 @@ import picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
+from zvt_crypto.venues.causes import cause_of, place_of
 from zvt_crypto.venues.region import refuses_region
 
 FRAME_BYTES_MOST = 32 * 1024 * 1024  # the largest message known is Coinbase's whole book: 5 MB on a quiet day
@@ -138,11 +139,13 @@ async def connect(
                 max_redirects=0,
             )
     except picows.WSHandshakeError as error:
-        raise _refusal(shown_url, error) from None
+        raise _refusal(shown_url, place_of(url), error) from None
     except TimeoutError:
         raise Unreachable(f"{shown_url}: no connection within {timeout_ms} ms") from None
     except (OSError, picows.WSError) as error:
-        raise Unreachable(f"{shown_url}: {error}") from None
+        raise Unreachable(f"{shown_url}: {cause_of(error, place_of(url))}") from None
+    if socket is None:  # picows returns, too, where the other side went before it answered
+        raise Unreachable(f"{shown_url}: {place_of(url)} closed the connection without an answer")
     assert isinstance(socket, NetSocket)
     return socket
 
@@ -161,9 +164,9 @@ def handshake_fate(url: str, status: int, headers: Mapping[str, str], body: byte
     return Unreachable(said) if status >= 500 else Refused(said)
 
 
-def _refusal(url: str, error: picows.WSHandshakeError) -> VenueError:
+def _refusal(url: str, place: str, error: picows.WSHandshakeError) -> VenueError:
     response = error.response
     if response is None:
-        return Unreachable(f"{url}: handshake failed: {error}")
+        return Unreachable(f"{url}: {cause_of(error, place)}")
     headers = {name.lower(): value for name, value in response.headers.items()}
     return handshake_fate(url, int(response.status), headers, error.raw_body or b"")

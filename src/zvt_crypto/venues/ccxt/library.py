@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
+import aiohttp
+
 from zvt_crypto.domain.errors import GeoBlocked, Malformed, Refused, Throttled, Unreachable, Unsupported, VenueError, shown
+from zvt_crypto.venues.causes import cause_of, place_of
 
 T = TypeVar("T")
+_URL = re.compile(r"https?://[^\s/?#]+|wss?://[^\s/?#]+")
 # ccxt does not say how long to wait.
 THROTTLED_MS = 10_000
 
@@ -46,6 +51,10 @@ async def asked(exchange: str, what: str, call: Awaitable[T]) -> T:
 def _fate(exchange: str, what: str, error: Exception) -> VenueError:
     from ccxt.base import errors
 
+    cause = error.__cause__
+    if isinstance(cause, (aiohttp.ClientError, OSError)):  # also where ccxt calls it an error of the exchange: a body cut short
+        where = _URL.search(str(error))
+        return Unreachable(f"{exchange} {what}: {cause_of(cause, place_of(where[0]) if where else 'the exchange')}")
     said = f"{exchange} {what}: {type(error).__name__} {_said(error)}"
     if isinstance(error, (errors.RateLimitExceeded, errors.DDoSProtection)):
         return Throttled(said, THROTTLED_MS)
