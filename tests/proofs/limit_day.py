@@ -21,7 +21,8 @@ from zvt_crypto.venues.budget import LimitBudget
 
 CLIENTS = 4
 LATENCY_MS, JITTER_MS = 5.0, 12.0  # each way; a request may take so much longer than another
-REFRESH_S = 3_600.0
+# How often the listing is asked for, with which one exchange states its limits: at noon it is not.
+REFRESH_S = 3_500.0
 # Refusals that say "wait", and those that shut an address out.
 WAIT, SHUT_OUT = (429,), (403, 418)
 # What our budget is of what the exchange allows, where that is not all: the first excess shuts out, and nothing reports how much is left.
