@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from math import ceil
 from typing import Any
 
 from zvt_crypto.emulator.dialect import Dialect
-from zvt_crypto.emulator.market import DEFAULT_SYMBOLS, MarketWorld
+from zvt_crypto.emulator.market import DEFAULT_SYMBOLS, MarketWorld, Symbol
 from zvt_crypto.emulator.model import E8, Bar, BookImage
 from zvt_crypto.emulator.server import EmulatorServer
 
@@ -54,9 +54,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(make: Callable[[MarketWorld], Dialect], *, events_per_s: float = 4.0) -> AsyncIterator[tuple[Bench, str, str]]:
+async def bench(
+    make: Callable[[MarketWorld], Dialect], *, events_per_s: float = 4.0, symbols: Sequence[Symbol] = DEFAULT_SYMBOLS
+) -> AsyncIterator[tuple[Bench, str, str]]:
     """A bench that serves, its REST base and its WebSocket base."""
-    held = Bench(make(MarketWorld(7, DEFAULT_SYMBOLS, start_ns=START_NS, events_per_s=events_per_s, history_days=3)))
+    held = Bench(make(MarketWorld(7, symbols, start_ns=START_NS, events_per_s=events_per_s, history_days=3)))
     rest_url, ws_url = await held.server.start()
     try:
         yield held, rest_url, ws_url

@@ -14,6 +14,7 @@ from zvt_crypto.domain.errors import BadInput, GeoBlocked, Malformed, Refused, T
 from zvt_crypto.domain.instrument import CryptoPair, CryptoPerp
 from zvt_crypto.domain.market import BookSnapshot, BookStale, Kline, Ticker, Trade
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
+from zvt_crypto.emulator.market import READY_SYMBOLS
 from zvt_crypto.emulator.okx.dialect import OkxDialect
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.budget import LimitBudget
@@ -24,7 +25,7 @@ from zvt_crypto.venues.ccxt.symbols import instruments_of
 from zvt_crypto.venues.http import NetTransport
 from zvt_crypto.venues.okx import OkxConnector, OkxHosts
 
-PAIR, PERP = "cryptopair_okx_btcusdt", "cryptoperp_okx_btcusdt"
+PAIR, PERP, INVERSE = "cryptopair_okx_btcusdt", "cryptoperp_okx_btcusdt", "cryptoperp_okx_btcusd"
 
 
 class Two:
@@ -39,7 +40,7 @@ class Two:
 
 @pytest.fixture
 async def two() -> AsyncIterator[Two]:
-    async with bench(OkxDialect) as (held, rest_url, ws_url):
+    async with bench(OkxDialect, symbols=READY_SYMBOLS) as (held, rest_url, ws_url):
         clock, transport = BenchClock(held), NetTransport()
         urls = {"api": {"rest": rest_url, "ws": f"{ws_url}/ws/v5"}}
         door = CcxtConnector("okx", clock, Silent(), config={"urls": urls, "enableRateLimit": False})  # type: ignore[arg-type]
@@ -68,7 +69,7 @@ async def test_lists_the_same_instruments_with_the_same_ids_and_steps(two: Two) 
     assert isinstance(door[PERP], CryptoPerp)
 
 
-@pytest.mark.parametrize("symbol", [PAIR, PERP])
+@pytest.mark.parametrize("symbol", [PAIR, PERP, INVERSE])
 async def test_gives_the_same_klines_trades_and_books(two: Two, symbol: str) -> None:
     since = START_NS - 700 * NS_PER_MINUTE
     door, ours = await two.both(lambda c: c.fetch_kdata(symbol, "1m", since=since, until=START_NS - 5 * NS_PER_MINUTE))

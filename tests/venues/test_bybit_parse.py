@@ -304,9 +304,9 @@ def test_an_instrument_that_never_traded_is_drift():
     assert read(ticker("other", "BTCUSD", lastPrice="1"), "inverse") == [Drift("ticker message", "other")]
 
 
-def test_inverse_volume_is_in_quote_and_turnover_in_base():
+def test_an_inverse_tickers_volume_is_base_and_its_turnover_quote():
     (day, _) = read(ticker("snapshot", "BTCUSD", **{**LINEAR, "volume24h": "49337318", "turnover24h": "2352.9"}), "inverse")
-    assert (day.instrument, day.volume, day.turnover) == (INVERSE, 49337318.0, 2352.9)
+    assert (day.instrument, day.volume, day.turnover) == (INVERSE, 2352.9, 49337318.0)
 
 
 # ── Other frames ──

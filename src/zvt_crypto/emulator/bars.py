@@ -8,6 +8,7 @@ from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator.model import Agg, Bar, Trade
 
 MINUTE = "1m"
+Worth = Callable[[int, int], int]
 LENGTH_NS: dict[str, int] = {
     "1s": NS_PER_S,
     **{f"{n}m": n * NS_PER_MINUTE for n in (1, 3, 5, 15, 30)},
@@ -40,10 +41,15 @@ def flat(open_ns: int, price: int) -> Bar:
     return Bar(open_ns, price, price, price, price, 0, 0, 0, 0, 0, -1, -1)
 
 
-def add_trade(bar: Bar, trade: Trade | Agg) -> Bar:
-    """The bar with one more trade; an aggregate counts as its trades."""
+def times(price: int, size: int) -> int:
+    """The turnover of a trade whose size is base."""
+    return price * size
+
+
+def add_trade(bar: Bar, trade: Trade | Agg, worth: Worth = times) -> Bar:
+    """The bar with one more trade; an aggregate counts as its trades. `worth` gives the turnover of a price and size."""
     first, last = (trade.first_id, trade.last_id) if isinstance(trade, Agg) else (trade.id, trade.id)
-    turnover = trade.price * trade.size
+    turnover = worth(trade.price, trade.size)
     taker = 0 if trade.buyer_is_maker else 1
     if bar.trades == 0:
         price, size = trade.price, trade.size
@@ -161,7 +167,7 @@ class BarPages:
         return [bar for bar in (self._long(interval, open_ns, now_ns) for open_ns in opens) if bar is not None]
 
 
-def bars_of(trades: Iterable[Trade], interval: str, carried: int | None, start_ns: int, end_ns: int) -> list[Bar]:
+def bars_of(trades: Iterable[Trade], interval: str, carried: int | None, start_ns: int, end_ns: int, worth: Worth = times) -> list[Bar]:
     """Bars of consecutive trades (all in [start, end)), flat ones between; before the first trade only if a price is carried."""
     bars: list[Bar] = []
     open_ns = start_ns
@@ -172,7 +178,7 @@ def bars_of(trades: Iterable[Trade], interval: str, carried: int | None, start_n
             open_ns = next_open(interval, open_ns)
         if not bars or bars[-1].open_ns < open_ns:
             bars.append(flat(open_ns, trade.price))
-        bars[-1] = add_trade(bars[-1], trade)
+        bars[-1] = add_trade(bars[-1], trade, worth)
         carried = trade.price
     while open_ns < end_ns and carried is not None:
         if not bars or bars[-1].open_ns < open_ns:

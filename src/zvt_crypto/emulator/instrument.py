@@ -90,7 +90,7 @@ class MarketInstrument:
         """The newest closed minute with one lot more at its close."""
         bar = self._minutes[-1] if self._minutes else self.minute
         lot = self.listing.lot_e8
-        revised = bar._replace(size=bar.size + lot, turnover=bar.turnover + lot * bar.close, trades=bar.trades + 1)
+        revised = bar._replace(size=bar.size + lot, turnover=bar.turnover + self.listing.worth(bar.close, lot), trades=bar.trades + 1)
         if self._minutes:
             self._minutes[-1] = revised
             self._closed_day = (0, 0, None)
@@ -103,7 +103,7 @@ class MarketInstrument:
         trades = [Trade(f.trade_id, f.price * tick, f.quantity * lot, at_ns, f.taker_side == "sell") for f in fills]
         aggs: list[Agg] = []
         for trade in trades:
-            self.minute = add_trade(self.minute, trade)
+            self.minute = add_trade(self.minute, trade, self.listing.worth)
             if aggs and aggs[-1].price == trade.price:
                 aggs[-1] = aggs[-1]._replace(size=aggs[-1].size + trade.size, last_id=trade.id)
             else:
@@ -283,7 +283,7 @@ class MarketInstrument:
             rows += page
         trades = self.trades(rows[0].first_id, rows[-1].last_id - rows[0].first_id + 1) if rows else []
         within = trades[: bisect_right(trades, end_ns - 1, key=lambda trade: trade.time_ns)]
-        return bars_of(within, "1s", before[0].price if before else None, floor_open("1s", start_ns), end_ns)
+        return bars_of(within, "1s", before[0].price if before else None, floor_open("1s", start_ns), end_ns, self.listing.worth)
 
 
 def _calm(temper: Temper) -> Temper:
@@ -312,7 +312,7 @@ def _minutes_of(day: DayTrades, listing: Listing) -> list[Bar]:
             bars.append(flat(open_ns, bars[-1].close))
             continue
         prices, sizes = price[low:high], lots[low:high]
-        values = [p * s for p, s in zip(prices, sizes, strict=True)]
+        values = [listing.worth(p * tick, s * lot) for p, s in zip(prices, sizes, strict=True)]
         taken = [i for i in range(high - low) if not makers[low + i]]
         bars.append(
             Bar(
@@ -322,10 +322,10 @@ def _minutes_of(day: DayTrades, listing: Listing) -> list[Bar]:
                 min(prices) * tick,
                 prices[-1] * tick,
                 sum(sizes) * lot,
-                sum(values) * tick * lot,
+                sum(values),
                 high - low,
                 sum(sizes[i] for i in taken) * lot,
-                sum(values[i] for i in taken) * tick * lot,
+                sum(values[i] for i in taken),
                 day.first_id + low,
                 day.first_id + high - 1,
             )

@@ -55,7 +55,8 @@ def _beat_ms(speed: str, usual_ms: int) -> int:
 
 
 class Symbol(msgspec.Struct, frozen=True):
-    """What a synthetic instrument is like. Decimals as strings; `lots` is the typical size of an order."""
+    """What a synthetic instrument is like. Decimals as strings; `lots` is the typical size of an order; `contract` the quote of a
+    contract of an inverse one."""
 
     market: Market
     base: str
@@ -66,6 +67,7 @@ class Symbol(msgspec.Struct, frozen=True):
     lots: float
     min_notional: str = "5"
     volatility: float = 6e-5
+    contract: str = ""
 
     @property
     def name(self) -> str:
@@ -80,6 +82,9 @@ DEFAULT_SYMBOLS = (
     Symbol("usdm", "BTC", "USDT", "60010", "0.1", "0.001", 20, "100"),
     Symbol("usdm", "ETH", "USDT", "2500.5", "0.01", "0.001", 400, "20"),
 )
+# Settled in BTC, counted in contracts of 100 USD. Exchanges that have no such thing do not list it.
+INVERSE = Symbol("coinm", "BTC", "USD", "60005", "0.1", "1", 12, "1", contract="100")
+READY_SYMBOLS = (*DEFAULT_SYMBOLS, INVERSE)
 
 
 def symbol_for(market: Market, base: str, quote: str = "USDT") -> Symbol:
@@ -159,7 +164,7 @@ class MarketWorld:
             raise BadInput(f"history_days {history_days} is out of range: 1 to {_MOST_DAYS}")
         live_ns = start_ns // NS_PER_MINUTE * NS_PER_MINUTE - _WARM_NS
         self._lanes: dict[tuple[Market, str], _Lane] = {}
-        self._listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+        self._listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}, "coinm": {}}
         self._heap: list[tuple[int, int, int, int, _Stream | None]] = []
         self._by_index: list[_Lane] = []
         self._out: list[Emission] = []
@@ -178,7 +183,9 @@ class MarketWorld:
             raise BadInput(f"symbol {shown(symbol.name)} is listed twice on {symbol.market}")
         days_ns = history_days * 1440 * NS_PER_MINUTE
         tick, lot, least = (read_e8(text) for text in (symbol.tick, symbol.lot, symbol.min_notional))
-        listing = Listing(symbol.market, symbol.name, symbol.base, symbol.quote, tick, lot, least, live_ns - days_ns)
+        listing = Listing(
+            symbol.market, symbol.name, symbol.base, symbol.quote, tick, lot, least, live_ns - days_ns, read_e8(symbol.contract)
+        )
         temper = Temper(self._events_per_s, volatility=symbol.volatility, typical_lots=symbol.lots)
 
         def start(lane: _Lane) -> MarketInstrument:
@@ -327,15 +334,15 @@ class MarketWorld:
         if name in ("trade", "aggTrade", "bookTicker") and not speed:
             return lane, name, 0, "", 0
         if name.startswith("kline_") and name[6:] in INTERVALS and not (speed and name == "kline_1s"):
-            beat_ms = _beat_ms(speed, 1000 if name == "kline_1s" else 250 if market == "usdm" else 2000)
+            beat_ms = _beat_ms(speed, 1000 if name == "kline_1s" else 2000 if market == "spot" else 250)
             return (lane, "kline", beat_ms * NS_PER_MS, name[6:], 0) if beat_ms else None
         if name.startswith("depth") and name[5:] in ("", *_PARTIAL_LEVELS):
             beat_ms = _beat_ms(speed, 1000 if market == "spot" else 250)
             return (lane, "partial" if name[5:] else "depth", beat_ms * NS_PER_MS, "", int(name[5:] or 0)) if beat_ms else None
         if name in ("ticker", "miniTicker"):
-            beat_ms = _beat_ms(speed, 2000 if market == "usdm" and name == "ticker" else 1000)
+            beat_ms = _beat_ms(speed, 2000 if market != "spot" and name == "ticker" else 1000)
             return (lane, "ticker", beat_ms * NS_PER_MS, "", 0) if beat_ms else None
-        if name == "markPrice" and market == "usdm" and speed in ("", "1s"):
+        if name == "markPrice" and market != "spot" and speed in ("", "1s"):
             return lane, "mark", (1000 if speed else 3000) * NS_PER_MS, "", 0
         return None
 

@@ -9,12 +9,15 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-Market = Literal["spot", "usdm"]
+Market = Literal["spot", "usdm", "coinm"]
 E8 = 100_000_000
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """An instrument as the exchange lists it. `usdm`: a perpetual."""
+    """An instrument as the exchange lists it. `usdm`: a perpetual, settled in its quote; `coinm`: an inverse one, settled in its base.
+
+    contract_e8: the quote of one contract of an inverse one, whose sizes are contracts; 0 of all others, whose sizes are base.
+    """
 
     market: Market
     symbol: str
@@ -24,6 +27,11 @@ class Listing(msgspec.Struct, frozen=True):
     lot_e8: int
     min_notional_e8: int
     listed_ns: int
+    contract_e8: int = 0
+
+    def worth(self, price: int, size: int) -> int:
+        """A trade's turnover, in 1e-16 of what it is settled in: the quote, or the base of an inverse contract."""
+        return size * self.contract_e8 * E8 // price if self.contract_e8 else price * size
 
     @property
     def price_decimals(self) -> int:

@@ -199,7 +199,7 @@ class ReplayWorld:
 
     def listings(self, market: Market) -> dict[str, Listing]:
         """World.listings: the symbols of the frames."""
-        return self._reading.listings[market]
+        return self._reading.listings.get(market, {})
 
     def recorded(self, market: Market, path: str) -> bytes | None:
         """World.recorded."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
-from zvt_crypto.emulator.bars import BarPages, add_trade, bars_of, flat, join
+from zvt_crypto.emulator.bars import BarPages, Worth, add_trade, bars_of, flat, join, times
 from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Trade
 
 Level = tuple[int, int]
 
 
 class Tape:
-    """Grows with `add_trade`, `add_agg` and `say`; `event_ms` is the newest time that the exchange has told."""
+    """Grows with `add_trade`, `add_agg` and `say`; `event_ms` is the newest time that the exchange has told.
 
-    def __init__(self) -> None:
+    worth: the turnover of a price and size.
+    """
+
+    def __init__(self, worth: Worth = times) -> None:
+        self._worth = worth
         self.trades: list[Trade] = []
         self.aggs: list[Agg] = []
         self.event_ms = 0
@@ -60,7 +64,7 @@ class Tape:
             self._built.append(flat(open_ns, trade.price))
         while self._built[-1].open_ns < open_ns:
             self._built.append(flat(self._built[-1].open_ns + NS_PER_MINUTE, self._built[-1].close))
-        self._built[-1] = add_trade(self._built[-1], trade)
+        self._built[-1] = add_trade(self._built[-1], trade, self._worth)
 
     def minutes(self, start_ns: int, end_ns: int) -> list[Bar]:
         """Minutes that open in [start, end): the exchange's own where it sent them, else built from the trades."""
@@ -72,7 +76,7 @@ class Tape:
         low = bisect_left(self.trades, start_ns, key=lambda trade: trade.time_ns)
         high = bisect_left(self.trades, end_ns, key=lambda trade: trade.time_ns)
         carried = self.trades[low - 1].price if low else None
-        return bars_of(self.trades[low:high], "1s", carried, start_ns, min(end_ns, self.event_ms * NS_PER_MS + 1))
+        return bars_of(self.trades[low:high], "1s", carried, start_ns, min(end_ns, self.event_ms * NS_PER_MS + 1), self._worth)
 
     def _bounds(self) -> tuple[int, int] | None:
         opens = [bar.open_ns for bar in (self._built[:1] + self._built[-1:])] + list(self._said)

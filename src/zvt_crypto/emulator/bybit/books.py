@@ -80,14 +80,14 @@ class TickerFeed:
     def _fields(self) -> dict[str, str]:
         listing = self._topic.listing
         day = self._world.day(listing)
-        mark = self._world.mark(listing) if listing.market == "usdm" else None
+        mark = None if listing.market == "spot" else self._world.mark(listing)
         fields = {} if day is None else wire.ticker_fields(listing, day, mark)
         return {name: text for name, text in fields.items() if self._world.mode == "market" or name not in wire.MADE_UP}
 
 
 def shown_so_far(world: World, topic: Topic, now_ns: int) -> list[bytes]:
     """What a replay tells a reader who comes midway: a contract's ticker and the book. A first snapshot will come by itself."""
-    if topic.kind == "tickers" and topic.listing.market == "usdm":
+    if topic.kind == "tickers" and topic.listing.market != "spot":
         return TickerFeed(world, topic).snapshot(now_ns)
     image = world.book(topic.listing, _WHOLE) if topic.kind == "orderbook" and topic.detail != "1" else None
     if image is None or not image.last_id:

@@ -5,6 +5,7 @@ Spot and contracts have the same topics, so the address of a connection tells th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +17,8 @@ from zvt_crypto.emulator.model import Market
 
 INSTRUMENTS = "instruments-info"
 DEPTH = "depth"  # a topic of `orderbook.200` is the channel `depth200`
-_OF_CONTRACTS = ("/linear", "/inverse")
+_CATEGORIES: dict[str, Market] = {"spot": "spot", "linear": "usdm", "inverse": "coinm"}
+_INVERSE = re.compile(r"USD([FGHJKMNQUVXZ]\d\d)?$")  # BTCUSD, BTCUSDZ26
 _SIGNS = (b'"L":"', b'"markPrice":"', b'"topic":"orderbook.500.')  # a trade's direction, a mark price, a book that spot never had
 
 
@@ -50,9 +52,9 @@ class BybitPlacer:
         channel = channel_of(kind, detail)
         if not channel or not symbol:
             return None
-        market: Market = self._fallback
-        if line.address:
-            market = "usdm" if line.address.endswith(_OF_CONTRACTS) else "spot"
+        market = _CATEGORIES.get(line.address.rpartition("/")[2]) or self._fallback
+        if market == "usdm" and not line.address and _INVERSE.search(symbol):
+            market = "coinm"
         return Frame(line.recv_ns, market, symbol, f"{symbol.lower()}@{channel}", line.payload, False)
 
     def answer(self, line: Line, at: int, symbols: set[tuple[Market, str]]) -> RestAnswer | None:
@@ -61,4 +63,4 @@ class BybitPlacer:
         if parts.path.rpartition("/")[2] != INSTRUMENTS:
             return None
         category = parse_qs(parts.query).get("category", [""])[0]
-        return RestAnswer(at, "spot" if category == "spot" else "usdm", f"{INSTRUMENTS} {category}", "", line.payload)
+        return RestAnswer(at, _CATEGORIES.get(category, "usdm"), f"{INSTRUMENTS} {category}", "", line.payload)

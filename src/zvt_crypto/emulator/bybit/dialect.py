@@ -194,7 +194,10 @@ class BybitDialect:
             first = self._tickers.setdefault(key, TickerFeed(self.world, topic)).snapshot(now_ns)
         elif topic.kind == "kline":
             bars = self.world.bars(topic.listing, INTERVALS[topic.detail], None, None, 1)
-            first = [wire.kline_push(name, INTERVALS[topic.detail], topic.detail, BarEvent("", bar, False, now_ns)) for bar in bars]
+            first = [
+                wire.kline_push(name, topic.listing, INTERVALS[topic.detail], topic.detail, BarEvent("", bar, False, now_ns))
+                for bar in bars
+            ]
         return [frame for frame in first if self.faults.idle or not self.faults.loses(frame)]
 
     def _unsubscribe(self, session: Session, name: str) -> None:
@@ -240,7 +243,7 @@ class BybitDialect:
         if isinstance(fact, Trade):
             return [wire.trades_push(topic.name, topic.listing, fact)]
         if isinstance(fact, BarEvent):
-            return [wire.kline_push(topic.name, fact.interval, topic.detail, fact)]
+            return [wire.kline_push(topic.name, topic.listing, fact.interval, topic.detail, fact)]
         if isinstance(fact, Depth):
             return self._books[key].push(fact.event_ns)
         return self._tickers[key].push(getattr(fact, "close_ns", 0)) if key in self._tickers else []

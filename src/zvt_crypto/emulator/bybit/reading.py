@@ -65,7 +65,7 @@ class BybitReading:
             if channel.startswith(DEPTH):
                 held = self._books.setdefault(key, {})
                 held[channel] = held.get(channel, False) or _SNAPSHOT.search(frame.payload, 0, 200) is not None
-        self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
+        self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}, "coinm": {}}
         for (market, symbol), sample in samples.items():
             row = rows.get((market, symbol))
             self.listings[market][symbol] = _inferred(market, symbol, sample) if row is None else _stated(market, row, sample[0])
@@ -74,7 +74,7 @@ class BybitReading:
         """Reading.state: REST tells the deepest book that is whole."""
         held = self._books.get((market, symbol), {})
         best = max(held, key=lambda channel: (held[channel], int(channel.removeprefix(DEPTH))), default="")
-        return RecordedSymbol(best)
+        return RecordedSymbol(best, self.listings[market][symbol])
 
     def event_ms(self, frame: Frame) -> int:
         """Reading.event_ms."""
@@ -93,7 +93,7 @@ class BybitReading:
 
 def _stated(market: Market, row: _Row, first: Frame) -> Listing:
     tick, lot = read_e8(row.priceFilter.tickSize), read_e8(row.lotSizeFilter.qtyStep or row.lotSizeFilter.basePrecision or "0")
-    return Listing(market, row.symbol, row.baseCoin, row.quoteCoin, tick or 1, lot or 1, E8, first.recv_ns)
+    return Listing(market, row.symbol, row.baseCoin, row.quoteCoin, tick or 1, lot or 1, E8, first.recv_ns, _contract(market))
 
 
 def _inferred(market: Market, symbol: str, sample: list[Frame]) -> Listing:
@@ -104,7 +104,12 @@ def _inferred(market: Market, symbol: str, sample: list[Frame]) -> Listing:
     for frame in sample:
         for one in _NUMBERS.findall(frame.payload):
             price, size = max(price, _digits(one[0] or one[2])), max(size, _digits(one[1] or one[3]))
-    return Listing(market, symbol, base, quote, 10 ** (8 - price), 10 ** (8 - size), E8, sample[0].recv_ns)
+    return Listing(market, symbol, base, quote, 10 ** (8 - price), 10 ** (8 - size), E8, sample[0].recv_ns, _contract(market))
+
+
+def _contract(market: Market) -> int:
+    """The dollars of a contract: one, of inverse ones alone."""
+    return E8 if market == "coinm" else 0
 
 
 def _digits(text: bytes) -> int:

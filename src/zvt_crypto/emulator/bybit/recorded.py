@@ -10,7 +10,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS
 from zvt_crypto.emulator.bybit.wire import ID_BITS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Bar, BookImage, Day, Mark, Trade, read_e8
+from zvt_crypto.emulator.model import E8, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
 from zvt_crypto.emulator.tape import Tape
 
 
@@ -73,8 +73,8 @@ _DECODE: dict[str, msgspec.json.Decoder[Any]] = {
 class RecordedSymbol:
     """reading.SymbolState. Of several books of different depth, `channel` is the one that REST tells; the others are passed over."""
 
-    def __init__(self, channel: str) -> None:
-        self.tape = Tape()
+    def __init__(self, channel: str, listing: Listing) -> None:
+        self.tape = Tape(listing.worth)
         self.mark: Mark | None = None
         self._channel = channel
         self._update = 0  # `u` of the book; 0: no snapshot has come

@@ -15,7 +15,7 @@ from zvt_crypto.emulator.model import Listing, Market, World
 
 PREFIX = "/v5/market/"
 PRIVATE = ("/v5/order/", "/v5/position/", "/v5/account/", "/v5/execution/", "/v5/asset/", "/v5/user/")
-MARKETS: dict[str, Market] = {"spot": "spot", "linear": "usdm"}
+MARKETS: dict[str, Market] = {"spot": "spot", "linear": "usdm", "inverse": "coinm"}
 # Bybit's name → the world's.
 INTERVALS: dict[str, str] = {
     **{str(n): f"{n}m" for n in (1, 3, 5, 15, 30)},
@@ -25,7 +25,7 @@ INTERVALS: dict[str, str] = {
     "M": "1M",
 }
 _INSTRUMENTS_MOST = 1000
-_TRADES_MOST = {"spot": 60, "usdm": 1000}
+_TRADES_MOST = {"spot": 60, "usdm": 1000, "coinm": 1000}
 
 
 class _Row(msgspec.Struct):
@@ -64,7 +64,7 @@ class Query:
         return category
 
     def listings(self) -> dict[str, Listing]:
-        """What the category lists; inverse contracts and options are none here."""
+        """What the category lists; options are none here."""
         category = self.category()
         return self.world.listings(MARKETS[category]) if category in MARKETS else {}
 
@@ -157,7 +157,7 @@ def _klines(q: Query) -> str:
         rows = [bar for bar in q.world.bars(listing, interval, None, end_ns, limit) if bar.open_ns >= start_ns]
     else:
         rows = q.world.bars(listing, interval, start_ns, end_ns, limit)
-    return _listed(q, [wire.kline_row(bar) for bar in reversed(rows)], f'"symbol":"{listing.symbol}",')
+    return _listed(q, [wire.kline_row(listing, bar) for bar in reversed(rows)], f'"symbol":"{listing.symbol}",')
 
 
 def _price_klines(kind: Literal["mark", "index"]) -> Callable[[Query], str]:
@@ -189,7 +189,7 @@ def _trades(q: Query) -> str:
 
 def _tickers(q: Query) -> str:
     chosen = [q.listing()] if "symbol" in q.values else list(q.listings().values())
-    known = [(one, day, q.world.mark(one) if one.market == "usdm" else None) for one in chosen if (day := q.world.day(one)) is not None]
+    known = [(one, day, None if one.market == "spot" else q.world.mark(one)) for one in chosen if (day := q.world.day(one)) is not None]
     return _listed(q, [wire.ticker_row(*row) for row in known])
 
 

@@ -11,7 +11,7 @@ from zvt_crypto.emulator.model import Listing, World
 # levels → milliseconds between two pushes
 BOOKS = {1: 10, 50: 20, 200: 100, 1000: 200}
 _ARCHIVED = 500  # levels that contracts had until 2025, and their archives have still
-_TICKER_MS = {"spot": 50, "usdm": 100}
+_TICKER_MS = {"spot": 50, "usdm": 100, "coinm": 100}
 
 
 class Topic(NamedTuple):

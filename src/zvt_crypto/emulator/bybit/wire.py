@@ -8,7 +8,7 @@ from uuid import UUID
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.bars import next_open
-from zvt_crypto.emulator.model import Bar, BarEvent, BookImage, Day, FundingRow, Listing, Mark, Trade, text_e8, text_e16
+from zvt_crypto.emulator.model import E8, Bar, BarEvent, BookImage, Day, FundingRow, Listing, Mark, Trade, text_e8, text_e16
 
 Category = Literal["spot", "linear", "inverse", "option"]
 # The spot ids of 2026 have 19 digits; contracts' ids are UUIDs.
@@ -31,6 +31,11 @@ def plain(text: str) -> str:
 def price(value: int) -> str:
     """A price or size."""
     return plain(text_e8(value))
+
+
+def size(listing: Listing, value: int) -> str:
+    """A size: base, or dollars of an inverse contract, of which Bybit's are one dollar each."""
+    return price(value * listing.contract_e8 // E8 if listing.contract_e8 else value)
 
 
 def turnover(value_e16: int) -> str:
@@ -57,9 +62,9 @@ def side(trade: Trade) -> str:
 # ── REST rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def kline_row(bar: Bar) -> str:
+def kline_row(listing: Listing, bar: Bar) -> str:
     """Seven strings."""
-    return f'["{ms(bar.open_ns)}",{_prices(bar)},"{price(bar.size)}","{turnover(bar.turnover)}"]'
+    return f'["{ms(bar.open_ns)}",{_prices(bar)},"{size(listing, bar.size)}","{turnover(bar.turnover)}"]'
 
 
 def price_row(bar: Bar) -> str:
@@ -74,20 +79,20 @@ def _prices(bar: Bar) -> str:
 def recent_row(listing: Listing, t: Trade) -> str:
     """A row of recent-trade."""
     return (
-        f'{{"execId":"{trade_id(listing, t.id)}","symbol":"{listing.symbol}","price":"{price(t.price)}","size":"{price(t.size)}",'
+        f'{{"execId":"{trade_id(listing, t.id)}","symbol":"{listing.symbol}","price":"{price(t.price)}","size":"{size(listing, t.size)}",'
         f'"side":"{side(t)}","time":"{ms(t.time_ns)}","isBlockTrade":false,"isRPITrade":false,"seq":"{t.id >> ID_BITS or t.id}"}}'
     )
 
 
-def levels(rows: Iterable[tuple[int, int]]) -> str:
+def levels(listing: Listing, rows: Iterable[tuple[int, int]]) -> str:
     """`[["60000.1","0.5"],…]`."""
-    return "[" + ",".join(f'["{price(p)}","{price(s)}"]' for p, s in rows) + "]"
+    return "[" + ",".join(f'["{price(p)}","{size(listing, s)}"]' for p, s in rows) + "]"
 
 
 def book_row(listing: Listing, book: BookImage, number: int, now_ns: int) -> str:
     """The result of orderbook."""
     return (
-        f'{{"s":"{listing.symbol}","b":{levels(book.bids)},"a":{levels(book.asks)},"ts":{ms(now_ns)},"u":{number},'
+        f'{{"s":"{listing.symbol}","b":{levels(listing, book.bids)},"a":{levels(listing, book.asks)},"ts":{ms(now_ns)},"u":{number},'
         f'"seq":{book.last_id},"cts":{ms(book.event_ns)}}}'
     )
 
@@ -99,7 +104,8 @@ def funding_row(listing: Listing, row: FundingRow) -> str:
 
 def instrument_row(listing: Listing) -> str:
     """A row of instruments-info."""
-    lot, tick, least = price(listing.lot_e8), price(listing.tick_e8), price(listing.min_notional_e8)
+    lot = "1" if listing.contract_e8 else price(listing.lot_e8)  # of contracts of a dollar the smallest order is one
+    tick, least = price(listing.tick_e8), price(listing.min_notional_e8)
     names = f'"symbol":"{listing.symbol}","baseCoin":"{listing.base}","quoteCoin":"{listing.quote}"'
     if listing.market == "spot":
         return (
@@ -108,12 +114,13 @@ def instrument_row(listing: Listing) -> str:
             f'"maxOrderAmt":"8000000","maxLimitOrderQty":"9000","maxMarketOrderQty":"4500"}},"priceFilter":{{"tickSize":"{tick}"}},'
             f'"riskParameters":{{"priceLimitRatioX":"0.01","priceLimitRatioY":"0.02"}}}}'
         )
+    kind, settled = ("InversePerpetual", listing.base) if listing.contract_e8 else ("LinearPerpetual", listing.quote)
     return (
-        f'{{{names},"contractType":"LinearPerpetual","status":"Trading","launchTime":"{ms(listing.listed_ns)}","deliveryTime":"0",'
+        f'{{{names},"contractType":"{kind}","status":"Trading","launchTime":"{ms(listing.listed_ns)}","deliveryTime":"0",'
         f'"deliveryFeeRate":"","priceScale":"{listing.price_decimals}","leverageFilter":{{"minLeverage":"1","maxLeverage":"100",'
         f'"leverageStep":"0.01"}},"priceFilter":{{"minPrice":"{tick}","maxPrice":"1999999.98","tickSize":"{tick}"}},"lotSizeFilter":'
         f'{{"maxOrderQty":"1190","minOrderQty":"{lot}","qtyStep":"{lot}","postOnlyMaxOrderQty":"1190","maxMktOrderQty":"500",'
-        f'"minNotionalValue":"{least}"}},"unifiedMarginTrade":true,"fundingInterval":{FUNDING_MINUTES},"settleCoin":"{listing.quote}",'
+        f'"minNotionalValue":"{least}"}},"unifiedMarginTrade":true,"fundingInterval":{FUNDING_MINUTES},"settleCoin":"{settled}",'
         f'"copyTrading":"both","upperFundingRate":"0.005","lowerFundingRate":"-0.005","isPreListing":false,"preListingInfo":null}}'
     )
 
@@ -134,7 +141,7 @@ def ticker_fields(listing: Listing, day: Day, mark: Mark | None) -> dict[str, st
         "highPrice24h": price(bar.high),
         "lowPrice24h": price(bar.low),
         "prevPrice24h": price(bar.open),
-        "volume24h": price(bar.size),
+        "volume24h": size(listing, bar.size),
         "turnover24h": turnover(bar.turnover),
         "price24hPcnt": f"{change:.4f}",
     }
@@ -149,16 +156,21 @@ def ticker_fields(listing: Listing, day: Day, mark: Mark | None) -> dict[str, st
         "nextFundingTime": str(ms(mark.next_funding_ns)),
         "fundingRate": price(mark.rate_e8),
         "bid1Price": price(day.bid[0]),
-        "bid1Size": price(day.bid[1]),
+        "bid1Size": size(listing, day.bid[1]),
         "ask1Price": price(day.ask[0]),
-        "ask1Size": price(day.ask[1]),
+        "ask1Size": size(listing, day.ask[1]),
     }
 
 
 def ticker_row(listing: Listing, day: Day, mark: Mark | None) -> str:
     """A row of tickers by REST: spot has its quotes there, too."""
     fields = ticker_fields(listing, day, mark)
-    quotes = {"bid1Price": price(day.bid[0]), "bid1Size": price(day.bid[1]), "ask1Price": price(day.ask[0]), "ask1Size": price(day.ask[1])}
+    quotes = {
+        "bid1Price": price(day.bid[0]),
+        "bid1Size": size(listing, day.bid[1]),
+        "ask1Price": price(day.ask[0]),
+        "ask1Size": size(listing, day.ask[1]),
+    }
     return row_of(fields | quotes)
 
 
@@ -185,18 +197,18 @@ def trades_push(topic: str, listing: Listing, t: Trade) -> bytes:
     spot = listing.market == "spot"
     direction = "" if spot else f'"L":"{"MinusTick" if t.buyer_is_maker else "PlusTick"}",'
     row = (
-        f'{{"i":"{trade_id(listing, t.id)}","T":{ms(t.time_ns)},"p":"{price(t.price)}","v":"{price(t.size)}","S":"{side(t)}",'
+        f'{{"i":"{trade_id(listing, t.id)}","T":{ms(t.time_ns)},"p":"{price(t.price)}","v":"{size(listing, t.size)}","S":"{side(t)}",'
         f'{direction}"seq":{t.id},"s":"{listing.symbol}","BT":false,"RPI":false}}'
     )
     return f'{{"topic":"{topic}","ts":{ms(t.time_ns)},"type":"snapshot","data":[{row}]}}'.encode()
 
 
-def kline_push(topic: str, interval: str, name: str, event: BarEvent) -> bytes:
+def kline_push(topic: str, listing: Listing, interval: str, name: str, event: BarEvent) -> bytes:
     """`kline`."""
     bar, at_ms = event.bar, ms(event.event_ns)
     row = (
         f'{{"start":{ms(bar.open_ns)},"end":{ms(next_open(interval, bar.open_ns)) - 1},"interval":"{name}","open":"{price(bar.open)}",'
-        f'"close":"{price(bar.close)}","high":"{price(bar.high)}","low":"{price(bar.low)}","volume":"{price(bar.size)}",'
+        f'"close":"{price(bar.close)}","high":"{price(bar.high)}","low":"{price(bar.low)}","volume":"{size(listing, bar.size)}",'
         f'"turnover":"{turnover(bar.turnover)}","confirm":{"true" if event.is_final else "false"},"timestamp":{at_ms}}}'
     )
     return f'{{"type":"snapshot","topic":"{topic}","data":[{row}],"ts":{at_ms}}}'.encode()
@@ -206,8 +218,8 @@ def book_push(topic: str, kind: str, listing: Listing, book: BookImage, number: 
     """`orderbook`."""
     at_ms = ms(book.event_ns)
     return (
-        f'{{"topic":"{topic}","ts":{at_ms},"type":"{kind}","data":{{"s":"{listing.symbol}","b":{levels(book.bids)},'
-        f'"a":{levels(book.asks)},"u":{number},"seq":{book.last_id}}},"cts":{at_ms}}}'
+        f'{{"topic":"{topic}","ts":{at_ms},"type":"{kind}","data":{{"s":"{listing.symbol}","b":{levels(listing, book.bids)},'
+        f'"a":{levels(listing, book.asks)},"u":{number},"seq":{book.last_id}}},"cts":{at_ms}}}'
     ).encode()
 
 

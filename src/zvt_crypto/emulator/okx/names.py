@@ -7,17 +7,18 @@ from typing import Literal, NamedTuple
 
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.bars import floor_open, join, next_open
-from zvt_crypto.emulator.model import E8, Bar, Listing, Market, World, text_e8
+from zvt_crypto.emulator.model import E8, Bar, Listing, Market, World, text_e8, text_e16
 
 InstType = Literal["SPOT", "SWAP", "FUTURES"]
-MARKETS: dict[str, Market] = {"SPOT": "spot", "SWAP": "usdm", "FUTURES": "usdm"}
+MARKETS: dict[str, tuple[Market, ...]] = {"SPOT": ("spot",), "SWAP": ("usdm", "coinm"), "FUTURES": ("usdm",)}
 _LOTS_PER_CONTRACT = 10  # a BTC contract is 0.01 BTC where the lot is 0.001, and sizes go in tenths of it
 _HOUR_NS = 3600 * NS_PER_S
 _EAST_NS = 8 * _HOUR_NS  # bars of six hours and more follow the day of UTC+8 unless they say utc
 
 
 class Instrument(NamedTuple):
-    """A listing under its name at OKX. `contract_e8`: base coin in a contract; 0 on spot, and where sizes are as on the wire."""
+    """A listing under its name at OKX. `contract_e8`: base coin in a contract; 0 on spot, and where sizes are as on the wire: in
+    recordings, and of inverse contracts."""
 
     listing: Listing
     id: str
@@ -38,6 +39,13 @@ class Instrument(NamedTuple):
         """A price."""
         return plain(text_e8(value))
 
+    def amounts(self, bar: Bar) -> tuple[str, str, str]:
+        """What traded in a bar: as sizes are told, in base, in quote."""
+        turnover = plain(text_e16(bar.turnover))
+        if self.listing.contract_e8:
+            return self.size(bar.size), turnover, plain(text_e8(bar.size * self.listing.contract_e8 // E8))
+        return self.size(bar.size), plain(text_e8(bar.size)), turnover
+
     def size(self, value: int) -> str:
         """A size on the wire: base coin on spot, contracts of a swap."""
         return plain(text_e8(value * E8 // self.contract_e8 if self.contract_e8 else value))
@@ -55,12 +63,13 @@ def instrument_of(listing: Listing) -> Instrument:
         return Instrument(listing, listing.symbol, kind, 0)
     if listing.market == "spot":
         return Instrument(listing, f"{listing.base}-{listing.quote}", "SPOT", 0)
-    return Instrument(listing, f"{listing.base}-{listing.quote}-SWAP", "SWAP", listing.lot_e8 * _LOTS_PER_CONTRACT)
+    contract_e8 = 0 if listing.contract_e8 else listing.lot_e8 * _LOTS_PER_CONTRACT
+    return Instrument(listing, f"{listing.base}-{listing.quote}-SWAP", "SWAP", contract_e8)
 
 
 def instruments(world: World, kind: str) -> dict[str, Instrument]:
     """All instruments of a type by id; types that are not offered have none."""
-    found = world.listings(MARKETS[kind]).values() if kind in MARKETS else ()
+    found = (listing for market in MARKETS.get(kind, ()) for listing in world.listings(market).values())
     return {one.id: one for one in map(instrument_of, found) if one.kind == kind}
 
 

@@ -127,7 +127,7 @@ def _instruments(q: Query) -> Iterable[str]:
         raise Fault(50015, "Either parameter uly or instFamily is required")
     found = instruments(q.world, kind)
     name = q.values.get("instId")
-    recorded = q.world.recorded(MARKETS.get(kind, "usdm"), f"public/instruments {kind}")
+    recorded = q.world.recorded(MARKETS.get(kind, ("usdm",))[0], f"public/instruments {kind}")
     if recorded is not None and name is None:
         return [bytes(row).decode() for row in _ROWS.decode(recorded).data]
     return [wire.instrument_row(one) for one in ([q.known(found, name)] if name else found.values())]

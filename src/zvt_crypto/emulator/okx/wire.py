@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zvt_crypto.domain.time import NS_PER_MS
-from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, FundingRow, Mark, Trade, text_e8, text_e16
+from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, FundingRow, Mark, Trade, text_e8
 from zvt_crypto.emulator.okx.names import Instrument, plain
 
 Levels = Iterable[tuple[int, int]]
@@ -47,8 +47,8 @@ def agg_row(one: Instrument, a: Agg) -> str:
 
 def candle_row(one: Instrument, bar: Bar, *, is_final: bool) -> str:
     """Nine strings. Spot: base, quote, quote; swap: contracts, base, quote."""
-    quote = plain(text_e16(bar.turnover))
-    amounts = f'"{one.size(bar.size)}","{quote if one.kind == "SPOT" else plain(text_e8(bar.size))}","{quote}"'
+    size, base, quote = one.amounts(bar)
+    amounts = f'"{size}","{quote if one.kind == "SPOT" else base}","{quote}"'
     return f'["{ms(bar.open_ns)}",{_prices(one, bar)},{amounts},"{int(is_final)}"]'
 
 
@@ -73,15 +73,15 @@ def full_book_row(one: Instrument, book: BookImage) -> str:
 
 def ticker_row(one: Instrument, day: Day, opens: Sequence[int]) -> str:
     """`market/ticker`, `tickers`. `opens`: the prices at which the days of UTC and UTC+8 began."""
-    bar, quote = day.bar, plain(text_e16(day.bar.turnover))
-    coins = quote if one.kind == "SPOT" else plain(text_e8(bar.size))
+    bar, (size, base, quote) = day.bar, one.amounts(day.bar)
+    coins = quote if one.kind == "SPOT" else base
     last_size = one.size(day.last.size) if day.last else "0"
     return (
         f'{{"instType":"{one.kind}","instId":"{one.id}","last":"{one.price(bar.close)}","lastSz":"{last_size}",'
         f'"askPx":"{one.price(day.ask[0])}","askSz":"{one.size(day.ask[1])}",'
         f'"bidPx":"{one.price(day.bid[0])}","bidSz":"{one.size(day.bid[1])}",'
         f'"open24h":"{one.price(bar.open)}","high24h":"{one.price(bar.high)}","low24h":"{one.price(bar.low)}",'
-        f'"volCcy24h":"{coins}","vol24h":"{one.size(bar.size)}","ts":"{ms(day.close_ns)}",'
+        f'"volCcy24h":"{coins}","vol24h":"{size}","ts":"{ms(day.close_ns)}",'
         f'"sodUtc0":"{one.price(opens[0])}","sodUtc8":"{one.price(opens[1])}"}}'
     )
 
@@ -121,9 +121,13 @@ def instrument_row(one: Instrument) -> str:
     listing, spot = one.listing, one.kind == "SPOT"
     lot = one.size(listing.lot_e8)
     most = "9999999999" if spot else "100000000"
+    if listing.contract_e8:
+        kind, unit, settled, value = "inverse", listing.quote, listing.base, listing.contract_e8
+    else:
+        kind, unit, settled, value = "linear", listing.base, listing.quote, one.contract_e8
     swap_only = {
-        "ctVal": plain(text_e8(one.contract_e8)), "ctMult": "1", "ctType": "linear", "ctValCcy": listing.base,
-        "settleCcy": listing.quote, "uly": one.family, "instFamily": one.family,
+        "ctVal": plain(text_e8(value)), "ctMult": "1", "ctType": kind, "ctValCcy": unit,
+        "settleCcy": settled, "uly": one.family, "instFamily": one.family,
     }  # fmt: skip
     swap = ",".join(f'"{key}":"{"" if spot else value}"' for key, value in swap_only.items())
     ceilings = ",".join(f'"{key}":"{most}"' for key in ("maxLmtSz", "maxTwapSz", "maxIcebergSz", "maxTriggerSz"))

@@ -35,6 +35,7 @@ from zvt_crypto.venues.bybit.spec import EXCHANGE, BybitHosts, BybitOptions, Cat
 from zvt_crypto.venues.bybit.symbols import category_of, natives_of, parse_instruments
 from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
+from zvt_crypto.venues.inverse import units_of
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import Drift, note_drift
 from zvt_crypto.venues.rest import RestCaller
@@ -145,7 +146,8 @@ class BybitConnector:
         """The rolling 24 hours."""
         instrument = self._resolve(symbol)
         body = await self._rest.read(request.ticker(category_of(instrument), instrument.native_symbol), "live")
-        return answers.parse_ticker(body, instrument.id, self._clock.now_ns())
+        ticker: Ticker = units_of(instrument)(answers.parse_ticker(body, instrument.id, self._clock.now_ns()))
+        return ticker
 
     async def fetch_mark(self, symbol: str) -> MarkPrice:
         """Mark and index price now."""
@@ -157,7 +159,9 @@ class BybitConnector:
         """The book now, `depth` levels a side. Raises OutOfRange beyond what the venue gives."""
         instrument = self._resolve(symbol)
         call = request.book(category_of(instrument), instrument.native_symbol, spec.book_limit(depth))
-        return answers.parse_book(await self._rest.read(call, "live"), instrument.id, self._clock.now_ns())
+        told = answers.parse_book(await self._rest.read(call, "live"), instrument.id, self._clock.now_ns())
+        book: BookSnapshot = units_of(instrument)(told)
+        return book
 
     # ── Streams ──
 

@@ -10,6 +10,7 @@ from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import FIXED_NS, NS_PER_MINUTE, NS_PER_MS, Interval, floor_ns
 from zvt_crypto.venues.bybit import answers, request, spec
 from zvt_crypto.venues.bybit.symbols import category_of
+from zvt_crypto.venues.inverse import units_of
 from zvt_crypto.venues.parsed import Drift
 from zvt_crypto.venues.rest import RestCaller
 from zvt_crypto.venues.span import Span, bounded
@@ -58,7 +59,7 @@ class History:
         call = request.klines(category_of(instrument), instrument.native_symbol, interval, start_ms, last_ms, asked)
         page, drift = answers.parse_klines(await self._rest.read_page(call), instrument.id, interval, server_ns - spec.FINAL_GRACE_NS)
         self._drifted(drift)
-        return page, len(page) + len(drift)
+        return [units_of(instrument)(kline) for kline in page], len(page) + len(drift)
 
     async def _next_day(self, instrument: Instrument, start_ms: int, end_ms: int) -> int:
         """The first moment from `start_ms` on, up to `end_ms`, on a day that has klines; beyond the end where there is none."""
@@ -75,7 +76,8 @@ class History:
         """What the venue still gives of the span: the newest 60 (spot) or 1000, which are an unbroken run."""
         category = category_of(instrument)
         call = request.trades(category, instrument.native_symbol, spec.TRADES_MOST[category])
-        page, drift = answers.parse_trades(await self._rest.read_page(call), instrument.id)
+        told, drift = answers.parse_trades(await self._rest.read_page(call), instrument.id)
+        page: list[Trade] = [units_of(instrument)(trade) for trade in told]
         self._drifted(drift)
         since_ns, until_ns = span.since_ns or 0, span.until_ns
         fits = [trade for trade in page if trade.event_ns >= since_ns and (until_ns is None or trade.event_ns < until_ns)]

@@ -21,6 +21,7 @@ from zvt_crypto.venues.bybit.quotes import QuoteState
 from zvt_crypto.venues.bybit.spec import INTERVAL_NAMES, QUOTE_LEVEL, Category
 from zvt_crypto.venues.bybit.tickers import TickerState
 from zvt_crypto.venues.decode import BROKEN, excerpt
+from zvt_crypto.venues.inverse import all_in_base
 from zvt_crypto.venues.parsed import Drift, Parsed, Reply
 
 Found = Sequence[Parsed]
@@ -150,6 +151,8 @@ class FrameParser:
             event = self._quotes_of(native, instrument) if int(detail) == QUOTE_LEVEL else self._books_of(native, instrument)
         else:
             return Drift("topic", topic)
+        if self._category == "inverse":
+            event = all_in_base(event)
         # Bounded: symbols that are listed, times the kinds that we know.
         self._readers[topic] = reader = _Reader(_FRAMES[kind], event, forget)
         return reader

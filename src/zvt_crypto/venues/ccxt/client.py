@@ -28,6 +28,7 @@ from zvt_crypto.venues.ccxt import rows
 from zvt_crypto.venues.ccxt.library import asked, make_client
 from zvt_crypto.venues.ccxt.stream import CcxtStream, Watch
 from zvt_crypto.venues.ccxt.symbols import instruments_of
+from zvt_crypto.venues.inverse import units_of
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import note_drift
 from zvt_crypto.venues.span import Span, bounded, span_of
@@ -129,7 +130,8 @@ class CcxtConnector:
         made: dict[str, Trade] = {}
         while True:
             raw = await self._ask("trades", self._client.fetch_trades(name, start_ms, span.limit or 1_000))
-            page = sorted((rows.trade(instrument.id, row, _unit(instrument)) for row in raw), key=lambda one: one.event_ns)
+            in_base = units_of(instrument)
+            page = sorted((in_base(rows.trade(instrument.id, row, _unit(instrument))) for row in raw), key=lambda one: one.event_ns)
             fresh = [one for one in page if one.trade_id not in made and (span.since_ns is None or one.event_ns >= span.since_ns)]
             if span.since_ns is not None and not made and page and page[0].event_ns > span.since_ns and start_ms is None:
                 break
@@ -189,7 +191,7 @@ class CcxtConnector:
         instrument = self._resolve(symbol)
         check_depth(depth, DEPTH_MOST)
         raw = await self._ask("book", self._client.fetch_order_book(ccxt_symbol(instrument)))
-        book = rows.book(instrument.id, raw, _unit(instrument), next(self._books), self._clock.now_ns())
+        book = units_of(instrument)(rows.book(instrument.id, raw, _unit(instrument), next(self._books), self._clock.now_ns()))
         return BookSnapshot(book.instrument, book.last_id, book.bids[:depth], book.asks[:depth], book.event_ns, book.recv_ns)
 
     # ── Streams ──
@@ -246,11 +248,12 @@ class CcxtConnector:
 
         async def trades() -> list[MarketEvent]:
             raw = await self._ask("trades", self._client.watch_trades(name))
-            return [rows.trade(instrument.id, row, _unit(instrument), self._clock.now_ns()) for row in raw]
+            in_base = units_of(instrument)
+            return [in_base(rows.trade(instrument.id, row, _unit(instrument), self._clock.now_ns())) for row in raw]
 
         async def books() -> list[MarketEvent]:
             raw = await self._ask("book", self._client.watch_order_book(name))
-            return [rows.book(instrument.id, raw, _unit(instrument), next(self._books), self._clock.now_ns())]
+            return [units_of(instrument)(rows.book(instrument.id, raw, _unit(instrument), next(self._books), self._clock.now_ns()))]
 
         async def tickers() -> list[MarketEvent]:
             return [rows.ticker(instrument.id, await self._ask("ticker", self._client.watch_ticker(name)), self._clock.now_ns())]
@@ -311,8 +314,8 @@ class CcxtConnector:
 
 
 def _unit(instrument: Instrument) -> float:
-    """What one of ccxt's amounts is in our quantity: contracts of linear contracts become base; those of inverse ones stay contracts."""
-    return 1.0 if isinstance(instrument, CryptoPair) or instrument.is_inverse else float(instrument.contract_size)
+    """What one of ccxt's amounts of trades and books is: base, or quote of inverse contracts, which `units_of` turns into base."""
+    return 1.0 if isinstance(instrument, CryptoPair) else float(instrument.contract_size)
 
 
 class _Klines:
