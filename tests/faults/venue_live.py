@@ -71,7 +71,7 @@ class Account:
 
 class VenueLive:
     """Made inside a loop: with `is_virtual` a virtual one. `events`: everything that was published, with the time of publishing.
-    `beside`: a second instrument is followed as well, and may go."""
+    `beside`: a second instrument is followed as well, and may go. `ahead_s`: the exchange's clock minus ours."""
 
     def __init__(
         self,
@@ -85,14 +85,16 @@ class VenueLive:
         ingest: IngestOptions | None = None,
         heal_s: float = 300.0,
         beside: bool = False,
+        ahead_s: float = 0.0,
     ) -> None:
         self.venue, self.which, self.seed, self.is_virtual = venue, which, seed, is_virtual
         self.clock: Any = VirtualClock() if is_virtual else SystemClock()
-        self.start_ns = self.clock.now_ns()
+        self.start_ns = self.clock.now_ns() + int(ahead_s * NS_PER_S)
         symbols = (SYMBOLS[which], BESIDE[which]) if beside else (SYMBOLS[which],)
         self.world = MarketWorld(seed, symbols, start_ns=self.start_ns, events_per_s=events_per_s, history_days=1)
         self.dialect = DIALECTS[venue](self.world)
         self.faults = self.dialect.faults
+        self.faults.skew(ahead_s)
         self.listing = self.world.listings(SYMBOLS[which].market)["BTCUSDT"]
         self._beside = beside
         self.notes, self.store, self.live = Notes(), MemoryStore(), MemoryLiveState()
@@ -261,7 +263,7 @@ class VenueLive:
 
     def wrong_minutes(self) -> tuple[int, list[str]]:
         """(minutes looked at, what is missing or not as the exchange has it), of the final klines that are served."""
-        end_ns = self.clock.now_ns() // NS_PER_MINUTE * NS_PER_MINUTE
+        end_ns = (self.clock.now_ns() + self.faults.skew_ns) // NS_PER_MINUTE * NS_PER_MINUTE
         first_ns = -(-self.start_ns // NS_PER_MINUTE) * NS_PER_MINUTE
         truth = {b.open_ns: b for b in self.world.bars(self.listing, "1m", first_ns, end_ns - 1, 1000) if b.open_ns < end_ns}
         wrong = []
