@@ -193,7 +193,7 @@ def emulator(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="REST port; 0 takes a free one.")] = 9000,
     ws_port: Annotated[int, typer.Option(min=0, max=65535, help="WebSocket port; 0 takes a free one.")] = 9001,
-    symbols: Symbols = None,
+    symbols: Annotated[str | None, typer.Option("--symbols", "-s", help="Market: its symbols by commas, or how many (1000).")] = None,
     seed: Annotated[int, typer.Option(help="Market: its seed.")] = 1,
     rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
     speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,

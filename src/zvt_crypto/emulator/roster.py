@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zvt_crypto.domain.errors import BadInput
-from zvt_crypto.emulator.market import Symbol, symbol_for
+from zvt_crypto.emulator.market import READY_SYMBOLS, Symbol, symbol_for
 
+LONGEST = 10_000  # instruments of a listing
 QUOTES = ("USDT", "USDC", "EUR", "BTC")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -26,6 +27,16 @@ def spot_roster(pairs: int, assets: int, quotes: Sequence[str] = QUOTES) -> tupl
     # One pair of each further quote first, so that every quote is named however few pairs are left.
     further.sort(key=lambda pair: pair[0] > 0)
     return tuple(symbol_for("spot", base_code(number), quotes[quote]) for number, quote in (first + further)[:pairs])
+
+
+def long_listing(count: int) -> tuple[Symbol, ...]:
+    """`count` instruments: the ready-made ones, and pairs with made-up codes, two for each base. Raises BadInput."""
+    rest = count - len(READY_SYMBOLS)
+    least = len(QUOTES)  # one pair of each quote
+    if not least <= rest <= LONGEST - len(READY_SYMBOLS):
+        raise BadInput(f"a listing of {count} instruments: {len(READY_SYMBOLS) + least} to {LONGEST} can be made")
+    bases = min(rest // 2, rest - len(QUOTES) + 1)
+    return (*READY_SYMBOLS, *spot_roster(rest, bases + len(QUOTES)))
 
 
 def base_code(number: int) -> str:

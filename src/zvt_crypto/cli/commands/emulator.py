@@ -90,17 +90,29 @@ def _dialect(exchange: str) -> Callable[[World], Dialect]:
 def _market(symbols: tuple[str, ...] | None, seed: int, rate: float) -> Any:
     import time
 
-    from zvt_crypto.emulator.market import DEFAULT_SYMBOLS, MarketWorld
+    from zvt_crypto.emulator.market import MarketWorld
 
-    chosen = DEFAULT_SYMBOLS if symbols is None else tuple(_symbol(name) for name in symbols)
-    return MarketWorld(seed=seed, start_ns=time.time_ns(), symbols=chosen, events_per_s=rate)
+    return MarketWorld(seed=seed, start_ns=time.time_ns(), symbols=listing_of(symbols), events_per_s=rate)
+
+
+def listing_of(symbols: tuple[str, ...] | None) -> tuple[Symbol, ...]:
+    """What a market lists: the ready-made symbols, those named, or as many as a single number says. Raises BadInput."""
+    from zvt_crypto.emulator.market import READY_SYMBOLS
+    from zvt_crypto.emulator.roster import long_listing
+
+    if symbols is None:
+        return READY_SYMBOLS
+    if len(symbols) == 1 and symbols[0].isascii() and symbols[0].isdigit():
+        return long_listing(int(symbols[0][:9]))
+    return tuple(_symbol(name) for name in symbols)
 
 
 def _symbol(name: str) -> Symbol:
-    """One of the ready-made symbols: BTCUSDT (spot) or BTC/USDT:USDT (USD-M)."""
-    from zvt_crypto.emulator.market import DEFAULT_SYMBOLS
+    """One of the ready-made symbols: BTCUSDT (spot), BTC/USDT:USDT (a perpetual) or BTC/USD:BTC (an inverse one)."""
+    from zvt_crypto.emulator.market import READY_SYMBOLS
 
-    known = {s.name if s.market == "spot" else f"{s.base}/{s.quote}:{s.quote}": s for s in DEFAULT_SYMBOLS}
+    settled = {s: s.base if s.contract else s.quote for s in READY_SYMBOLS}
+    known = {s.name if s.market == "spot" else f"{s.base}/{s.quote}:{settled[s]}": s for s in READY_SYMBOLS}
     if name.upper() not in known:
         raise BadInput(f"the synthetic market has no {shown(name)}; it has {', '.join(known)}")
     return known[name.upper()]
@@ -151,8 +163,12 @@ def _told(world: Any) -> dict[str, Any]:
     """What a parent wants to know of a capture."""
     if world.mode != "replay":
         return {}
+    from zvt_crypto.emulator.subscriptions import subscriptions_of
+
+    capture = world.capture
     channels = [{"market": c.market, "symbol": c.symbol, "name": c.name} for c in world.channels()]
-    return {"channels": channels, "first_ns": world.capture.first_ns, "frames": len(world.capture.frames)}
+    holds = [one._asdict() for one in subscriptions_of(capture)]
+    return {"exchange": capture.exchange, "channels": channels, "holds": holds, "first_ns": capture.first_ns, "frames": len(capture.frames)}
 
 
 async def _parent_gone() -> None:
