@@ -13,6 +13,7 @@ from emulator_kit import START_NS
 
 from zvt_crypto.emulator.bybit.dialect import BybitDialect
 from zvt_crypto.emulator.capture import read_capture
+from zvt_crypto.emulator.market import READY_SYMBOLS
 from zvt_crypto.emulator.replay import ReplayWorld
 
 SPOT = FRAMES / "spot_frames.txt.gz"
@@ -225,3 +226,25 @@ def test_a_real_recording_is_played_whole(recorded: Path) -> None:
     desk, session = played(path, "spot", TOPICS)
     assert list(session.outbox) == [frame.payload for frame in desk.world.capture.frames]
     assert (len(session.outbox), len(desk.get("instruments-info", "category=spot")["list"])) == (674, 557)
+
+
+def test_inverse_contracts_are_known_by_their_names_where_no_address_tells(tmp_path: Path) -> None:
+    desk = bybit_desk(events_per_s=4.0, symbols=READY_SYMBOLS)
+    session = desk.open("inverse")
+    topics = ["publicTrade.BTCUSD", "orderbook.50.BTCUSD"]
+    session.outbox.extend(desk.dialect.on_text(session, json.dumps({"op": "subscribe", "args": topics}).encode(), desk.now_ns))
+    lines = []
+    for _ in range(120):
+        lines += [f"{desk.now_ns} {frame.decode()}" for frame in session.outbox]
+        session.outbox.clear()
+        desk.wait(0.5)
+    path = tmp_path / "inverse.txt"
+    path.write_text("\n".join(lines))
+    again, _ = played(path, "inverse", topics)
+    assert {(one.market, one.symbol) for one in again.world.channels()} == {("coinm", "BTCUSD")}
+    (row,) = again.get("kline", "category=inverse&symbol=BTCUSD&interval=1&limit=1")["list"]
+    (true,) = desk.get("kline", f"category=inverse&symbol=BTCUSD&interval=1&start={row[0]}&limit=1")["list"]
+    assert float(row[5]) / float(row[6]) == pytest.approx(float(row[4]), rel=0.01), "dollars over base is a price"
+    assert row[1:4] == true[1:4]
+    (listed,) = again.get("instruments-info", "category=inverse")["list"]
+    assert (listed["contractType"], listed["baseCoin"], listed["settleCoin"]) == ("InversePerpetual", "BTC", "BTC")
