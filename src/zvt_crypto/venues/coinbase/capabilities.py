@@ -10,8 +10,8 @@ _DAYS = derived("made of its days: the venue has nothing longer")
 _FORMING = native("as they form only: the venue never says that one is closed, so a final one comes by REST")
 _FROM_TRADES = derived("made of trades: the venue streams five minutes only")
 _NO_PERP = missing("a pair has no mark price and no funding")
-_NO_MARK = missing("the venue tells an index price and a settlement price, and no mark price")
-_NO_FUNDING = missing("the venue tells the rate of now, as a field of the product, and none of the past")
+_NO_MARK = missing("Advanced Trade tells an index price and a settlement price, and no mark price")
+_NO_FUNDING = missing("Advanced Trade tells the rate of now, as a field of the product, and none of the past")
 
 _KLINES: dict[str, Claim] = {
     **{f"klines__{interval}": _ROWS for interval in ("1m", "5m", "15m", "30m", "1h", "1d")},
