@@ -65,7 +65,6 @@ async def ask(venue: str, rest: str, ws: str, limits: Path, seconds: float) -> d
         "asked": sum(count.values()),
         "weight": weight,
         "began_ms": start_ns // NS_PER_MS,
-        "ended_ms": clock.now_ns() // NS_PER_MS,
         "stated": budget.stated[budget.last[0]],
     }
 

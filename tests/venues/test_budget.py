@@ -298,6 +298,20 @@ def test_several_refusals_at_once_teach_what_was_served():
     assert limits.buckets["b"].limit == 10
 
 
+def test_one_refusal_of_a_full_window_teaches_nothing_and_a_second_soon_after_does():
+    limits = sliding(40)
+    limits.spend("b", 38, 100_000)
+    limits.refused("b", 100, 100_000)
+    limits.refused("b", 100, 100_020)  # of the same moment
+    assert limits.buckets["b"].limit == 40, "a request that was late met those after it"
+    limits.spend("b", 38, 130_000)
+    limits.refused("b", 100, 130_000)
+    assert limits.buckets["b"].limit == 40, "half a minute later that happened once more"
+    limits.spend("b", 38, 135_000)
+    limits.refused("b", 100, 135_000)
+    assert limits.buckets["b"].limit == 37, "five seconds later it is the limit that is lower"
+
+
 def test_what_the_venue_counts_beyond_ours_teaches_nothing_about_the_limit():
     limits = sliding()
     limits.spend("b", 6, 10_000)

@@ -37,6 +37,9 @@ ALONE_SHARE = 0.25
 # Parts of a sliding window. What was sent is counted for one part longer than the window, since answers and requests need not travel
 # equally fast: 40 ms of two seconds.
 SLOTS = 50
+# A refusal above this share of a limit that held so far may be one request that came late, and met those after it: nothing is learned
+# from it, unless another one follows within so many windows.
+_FULL, _DOUBT_WINDOWS = 0.9, 10
 # A refusal below this share of the limit teaches nothing: it was about something else (a burst rule, another user of the address).
 _LEAST_LEARNED = 0.2
 
@@ -55,6 +58,7 @@ class Bucket(msgspec.Struct):
     learned_ms: int = 0  # when `limit` was lowered by a refusal; 0: it is the stated one
     probe_ms: int = LEARNED_MS  # how long after that a higher one is tried
     is_probe: bool = False  # whether it was, and nobody refused yet
+    doubted_ms: int = 0  # when a refusal was last held for a matter of a late request
     slides: bool = False
     sent: list[tuple[int, int]] = msgspec.field(default_factory=list)
     more: int = 0
@@ -105,6 +109,16 @@ class Bucket(msgspec.Struct):
             if self.is_probe or probe_ms > self.probe_ms:
                 self.probe_ms = max(probe_ms, min(2 * self.probe_ms, _PROBE_MOST_MS))
             self.is_probe = False
+
+    def was_late(self, now_ms: int) -> bool:
+        """Whether a refusal now may be about one late request: the first one, and those of its moment, of a full window."""
+        if self.learned_ms or self.is_probe or self.used - self.more < _FULL * self.limit:
+            return False
+        since_ms = now_ms - self.doubted_ms
+        if since_ms > _DOUBT_WINDOWS * self.window_ms:
+            self.doubted_ms = now_ms
+            return True
+        return since_ms <= self.window_ms
 
     def told(self, used: int, now_ms: int) -> None:
         """The venue's own count, of a window that slides."""
@@ -196,7 +210,7 @@ class Limits(msgspec.Struct):
             if wait_ms >= BAN_MS:
                 was_open = held.closed_until_ms <= now_ms  # several that were on their way are one ban
                 held.learn(min(held.used, held.limit // 2) if was_open else held.limit, _AFTER_BAN_MS, now_ms)
-            else:
+            elif not held.was_late(now_ms):
                 held.learn(held.used - held.more, LEARNED_MS, now_ms)
         held.closed_until_ms = max(held.closed_until_ms, now_ms + wait_ms)
 
