@@ -11,6 +11,7 @@ from typing import Any
 from _venues_reader import Turn, serve
 
 from zvt_crypto.domain.instrument import Instruments, assign_ids
+from zvt_crypto.domain.market import BookDelta
 from zvt_crypto.engine.book import BookSync, Continuity
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.binance import book as binance_book
@@ -44,6 +45,7 @@ CONTINUITY: dict[str, Continuity] = {
     "coinbase": coinbase_book.CONTINUITY,
 }
 BINANCE = "cryptopair_binance_btcusdt"
+SNAPSHOT_LEVELS = 1_000  # asked for, of a side
 BYBIT_TOPICS = ("publicTrade", "kline.1", "tickers", "orderbook.200")
 COINBASE = "cryptopair_coinbase_btcusd"
 Parse = Callable[[bytes, int], Any]
@@ -88,9 +90,10 @@ class Ours:
         if venue == "coinbase":  # its numbers count from the connection's first message on
             parse = CoinbaseManners([Subscription(COINBASE, "depth")], {"BTC-USD": Product(COINBASE)}, {COINBASE: "BTC-USD"}).parse
         if venue == "binance":
-            first = binance_parse.parse_depth(snapshot, BINANCE, 0, 1)
+            first = binance_parse.parse_depth(snapshot, BINANCE, 0, 1, SNAPSHOT_LEVELS)
             self._sync = sync = BookSync(first.instrument, CONTINUITY[venue])
             sync.on_snapshot(first)
+            sync.on_delta(BookDelta(BINANCE, first.last_id, first.last_id, None, [], [], 0))  # it is taken once the stream has reached it
         else:
             (first,) = parse(snapshot, 1)
             self._sync = sync = BookSync(first.instrument, CONTINUITY[venue])

@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 PEERS = {"ccxt": ("ccxt==4.5.90", "orjson"), "cryptofeed": ("cryptofeed==2.4.1",)}
 CASES = ("depth", "recorded")
 LEVELS = 25
+SNAPSHOT_LEVELS = 1_000  # of a side, as the connector asks for
 INSTRUMENT = "cryptopair_binance_btcusdt"
 Best = list[list[float]]
 Reader = Callable[[str], tuple[float, Best]]  # case → (seconds, best bid and ask at the end)
@@ -85,13 +86,14 @@ def measured(case: str, readers: dict[str, Reader], folder: Path, rounds: int) -
 
 def ours(folder: Path) -> Reader:
     """Our own pass over the frames of a case."""
-    snapshot = parse_depth((folder / "snapshot.json").read_bytes(), INSTRUMENT, 0, 0)
+    snapshot = parse_depth((folder / "snapshot.json").read_bytes(), INSTRUMENT, 0, 0, SNAPSHOT_LEVELS)
 
     def read(case: str) -> tuple[float, Best]:
         frames = (folder / f"{case}.jsonl").read_bytes().splitlines()
         sync = BookSync(INSTRUMENT, SpotContinuity())
         parse, on_delta, best = FrameParser("spot", {"BTCUSDT": INSTRUMENT}).parse, sync.on_delta, sync.book.best
         sync.on_snapshot(snapshot)
+        sync.on_delta(BookDelta(INSTRUMENT, snapshot.last_id, snapshot.last_id, None, [], [], 0))  # it is taken once the stream is there
         begin = time.process_time()
         for frame in frames:
             delta = parse(frame, 0)

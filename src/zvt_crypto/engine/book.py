@@ -97,13 +97,30 @@ class Book:
 
     def known(self) -> int | None:
         """How many levels are surely known on the side that is cut; the fewer, where both are. None: nothing is missing."""
-        return min((side.known() for side in (self._bids, self._asks) if side.is_cut), default=None)
+        return min((side.known() for side in self._cut()), default=None)
+
+    def keep(self, least: int) -> None:
+        """Have `spare` see to it that `least` levels are known of a side that is cut; half of what it holds now, where that is less."""
+        for side in self._cut():
+            side.least = min(least, side.known() // 2)
+
+    def spare(self) -> int | None:
+        """How many levels a side may lose before fewer are known than should be (below zero: fewer are). None: nothing is cut."""
+        return min((side.spare() for side in self._cut()), default=None)
+
+    def is_at_edge(self) -> bool:
+        """Whether the best of a side has come so near to the end that fewer levels may be known than should be."""
+        bids, asks = self._bids, self._asks
+        return bool(bids.near and bids.near[0] >= bids.edge) or bool(asks.near and asks.near[0] >= asks.edge)
 
     def whole(self) -> BookSnapshot:
         """All that is known."""
         bids, asks = self.top(MAX_LEVELS)
         ends = self._bids.outermost, self._asks.outermost
         return BookSnapshot(self.instrument, self.last_id, bids, asks, self.event_ns, self.recv_ns, *ends)
+
+    def _cut(self) -> list[Side]:
+        return [side for side in (self._bids, self._asks) if side.is_cut]
 
     def _take(self, news: BookSnapshot | BookDelta, sound: bool) -> None:
         self.last_id, self.event_ns, self.recv_ns = news.last_id, news.event_ns, news.recv_ns
@@ -144,8 +161,7 @@ class BookSync:
         self._applied = False  # whether a delta followed the snapshot already
         self._taken: deque[int] = deque(maxlen=_REMEMBERED)  # last ids of the newest messages that the book has
         self._known_least = known_least
-        self._spare: int | None = None  # levels that may be told before too few can be known; None: nothing was cut
-        self._least = 0
+        self._spare: int | None = None  # messages until the levels that are known are counted again; None: nothing was cut
         self._next: BookSync | None = None  # what takes over once it has a snapshot and has come as far
 
     @property
@@ -221,19 +237,15 @@ class BookSync:
         self._snapshot, self._next, self._applied = None, None, False
         self._taken.clear()
         self.book.load(snapshot)
-        known = self.book.known()
-        if known is None:
-            self._spare = None
-        else:
-            self._least = min(self._known_least, known // 2)
-            self._spare = known - self._least
+        self.book.keep(self._known_least)
+        self._spare = self.book.spare()
 
     def _watch(self, delta: BookDelta, made: list[BookEvent]) -> list[BookEvent]:
         """Of a snapshot that was cut: see to the next one in time. `made`: what `delta` came to."""
         assert self._spare is not None
-        self._spare -= len(delta.bids) + len(delta.asks)
-        if self._next is None and self._spare < 0 and self.book.is_valid:
-            self._spare = (self.book.known() or 0) - self._least
+        self._spare -= 1
+        if self._next is None and (self._spare < 0 or self.book.is_at_edge()) and self.book.is_valid:
+            self._spare = self.book.spare() or 0
             if self._spare < 0:
                 self._next = BookSync(self.instrument, self._continuity, max_buffer=self._waiting.maxlen or 0)
         if self._next is None:

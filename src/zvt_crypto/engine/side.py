@@ -27,10 +27,11 @@ class Side:
     again, and is told to nobody. `near` is a heap of the best prices times `sign`, dead ones too: the best is the smallest on both
     sides, and alive after `load` and `update`. Prices beyond it, not within `_low` to `_high`, are in `sizes` alone.
 
-    Beyond `bound` nothing is known: a snapshot that was cut ends there, and news from there would leave holes. It is left out.
+    Beyond `bound` nothing is known: a snapshot that was cut ends there, and news from there would leave holes. It is left out. When the
+    best has come to `edge`, few levels are left before it.
     """
 
-    __slots__ = ("_full", "_high", "_levels_most", "_low", "_near_most", "bound", "near", "sign", "sizes")
+    __slots__ = ("_full", "_high", "_levels_most", "_low", "_near_most", "bound", "edge", "least", "near", "sign", "sizes")
 
     def __init__(self, sign: float, levels_most: int) -> None:
         self.sign = sign  # 1 for asks, -1 for bids
@@ -41,12 +42,14 @@ class Side:
         """Forget every level."""
         self.sizes: dict[float, float] = {}
         self.near: list[float] = []
-        self.bound = _INFINITY
+        self.bound = self.edge = _INFINITY
+        self.least = 0
         self._full = _DEAD_MOST
         self._reach(_NEAR, _INFINITY)
 
     def load(self, levels: list[Level], outermost: float | None) -> bool:
         """Replace everything. `outermost`: the price beyond which there may be more; None: there is none. False as for `update`."""
+        self.edge, self.least = _INFINITY, 0
         self.bound = _INFINITY if outermost is None else outermost * self.sign
         self.sizes = dict(levels)
         sound = _are_prices(self.sizes)
@@ -64,18 +67,19 @@ class Side:
         held, sound = len(sizes), True
         sizes.update(levels)
         if new := len(sizes) - held:  # they are the last in it
-            low, high = self._low, self._high
-            keys = [price * sign for price in islice(reversed(sizes), new) if low <= price <= high]
-            for key in keys:
-                heappush(near, key)
-            if len(keys) < new:
-                sound = self._place_others(new)
+            low, high, before = self._low, self._high, len(near)
+            for price in islice(reversed(sizes), new):
+                if low <= price <= high:
+                    heappush(near, price * sign)
+            if len(near) - before < new:
+                sound = self._place_others([p for p in islice(reversed(sizes), new) if not low <= p <= high])
             if len(near) > self._near_most or len(sizes) > self._full:
                 self._tidy()
                 sizes, near = self.sizes, self.near
         try:
-            while not sizes[near[0] * sign] > 0:
-                del sizes[heappop(near) * sign]
+            while not sizes[best := near[0] * sign] > 0:
+                heappop(near)
+                del sizes[best]
         except IndexError:  # none is left at hand
             if sizes:
                 self._order(_NEAR)
@@ -108,12 +112,22 @@ class Side:
 
     def known(self) -> int:
         """How many levels it holds. Counts them."""
-        return len(self.sizes) - list(self.sizes.values()).count(0.0)
+        return len(self._keys())
 
-    def _place_others(self, count: int) -> bool:
-        """Of the newest `count` prices those that are not next to the best. False as for `update`."""
+    def spare(self) -> int:
+        """How many levels it holds beyond `least`. Puts `edge` where `least` are left."""
+        keys = self._keys()
+        self.edge = keys[-self.least] if 0 < self.least <= len(keys) else _INFINITY
+        return len(keys) - self.least
+
+    def _keys(self) -> list[float]:
+        sign = self.sign
+        return sorted([price * sign for price, size in self.sizes.items() if size > 0])
+
+    def _place_others(self, prices: list[float]) -> bool:
+        """New prices that are not next to the best, if they are prices and known at all. False as for `update`."""
         sizes, sign, bound, sound = self.sizes, self.sign, self.bound, True
-        for price in list(islice(reversed(sizes), count)):
+        for price in prices:
             if not 0 < price < _INFINITY:
                 sound &= not sizes.pop(price) > 0
             elif price * sign > bound:
@@ -144,15 +158,14 @@ class Side:
 
     def _order(self, least: int) -> None:
         """Drop all that is dead or too much, and have at least the `least` best of the rest in order."""
-        sizes, sign = self.sizes, self.sign
-        keys = sorted([price * sign for price, size in sizes.items() if size > 0])
+        sign, held = self.sign, len(self.sizes)
+        self.sizes = alive = {price: size for price, size in self.sizes.items() if size > 0}
+        keys = sorted([price * sign for price in alive])
+        if held > self._levels_most and len(keys) > self._levels_most * 7 // 8:
+            self.bound = keys[self._levels_most * 3 // 4 - 1]
         if keys and keys[-1] > self.bound:
             del keys[bisect_right(keys, self.bound) :]
-        if len(sizes) > self._levels_most and len(keys) > self._levels_most * 7 // 8:
-            del keys[self._levels_most * 3 // 4 :]
-            self.bound = keys[-1]
-        if len(keys) < len(sizes):
-            self.sizes = {price: sizes[price] for price in [key * sign for key in keys]}
+            self.sizes = {price: alive[price] for price in [key * sign for key in keys]}
         self.near = keys[:least]
         self._reach(least, keys[least - 1] if least < len(keys) else _INFINITY)
         self._full = min(self._levels_most, 2 * len(keys) + _DEAD_MOST)
