@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from zvt_crypto.emulator.capture import read_capture
 from zvt_crypto.emulator.okx.dialect import OkxDialect
 from zvt_crypto.emulator.replay import ReplayWorld
 
+FRAMES = Path(__file__).resolve().parent.parent / "fixtures" / "okx" / "frames_2022.txt.gz"
 SWAP = "BTC-USDT-SWAP"
 LISTENED = (("books", "BTC-USDT"), ("trades", "BTC-USDT"), ("tickers", "BTC-USDT"), ("books", SWAP), ("trades", SWAP), ("mark-price", SWAP))
 
@@ -154,6 +156,52 @@ def test_recordings_of_two_exchanges_are_no_capture(recording: tuple[Path, OkxDe
     foreign.write_text(line(START_NS, t="header", exchange="KRAKEN") + "\n" + line(START_NS, t="recv", conn="a", data="{}"))
     with pytest.raises(BadCapture, match="a recording of 'kraken'; those of binance, bybit, okx"):
         read_capture(foreign)
+
+
+def test_real_inverse_contracts_are_told_in_contracts_base_and_quote() -> None:
+    """Without a recorded listing: contracts are of 100 dollars of BTC, and of 10 of all others."""
+    desk = replay_desk(FRAMES)
+    dated, swap = "BTC-USD-220527", "UNI-USD-SWAP"
+    desk.ask(desk.open(), "subscribe", *[(channel, name) for channel in ("trades", "tickers") for name in (dated, swap)])
+    desk.wait(1)
+    desk.wait(60)
+    frames = [json.loads(line.partition(b" ")[2]) for line in gzip.decompress(FRAMES.read_bytes()).splitlines()]
+    told = [frame for frame in frames if "data" in frame]
+    trades = [row for frame in told if frame["arg"] == {"channel": "trades", "instId": dated} for row in frame["data"]]
+    rows = desk.get("market/candles", f"instId={dated}&bar=1m")
+    assert sum(float(row[5]) for row in rows) == sum(float(row["sz"]) for row in trades)
+    base = sum(float(row["sz"]) * 100 / float(row["px"]) for row in trades)
+    assert sum(float(row[6]) for row in rows) == pytest.approx(base, abs=1e-7)
+    assert sum(float(row[7]) for row in rows) == 100 * sum(float(row["sz"]) for row in trades)
+    assert len(trades) > 1
+    for name in (dated, swap):
+        seen = [row for frame in told if frame["arg"] == {"channel": "tickers", "instId": name} for row in frame["data"]]
+        (ticker,) = desk.get("market/ticker", f"instId={name}")
+        assert (ticker["vol24h"], ticker["volCcy24h"]) == (seen[-1]["vol24h"], seen[-1]["volCcy24h"])
+    (row,) = desk.get("public/instruments", "instType=SWAP")
+    assert (row["instId"], row["ctType"], row["ctVal"], row["settleCcy"]) == (swap, "inverse", "10", "UNI")
+
+
+def test_a_recorded_swap_is_counted_as_its_listing_says(recording: tuple[Path, OkxDesk, list[bytes]]) -> None:
+    path, original, _ = recording
+    desk = replay_desk(path)
+    desk.ask(desk.open(), "subscribe", ("trades", SWAP))
+    desk.wait(1)
+    desk.wait(120)
+    (_, whole), (_, true) = (one.get("market/candles", f"instId={SWAP}&limit=2") for one in (desk, original))
+    assert float(whole[5]) * 0.01 == pytest.approx(float(whole[6])), "contracts of 0.01 BTC"
+    assert float(whole[7]) / float(whole[6]) == pytest.approx(float(whole[4]), rel=0.01)
+    assert whole[1:8] == true[1:8]
+
+
+def test_an_index_is_that_of_its_perpetual(tmp_path: Path) -> None:
+    frame = {
+        "arg": {"channel": "index-tickers", "instId": "BTC-USDT"},
+        "data": [{"instId": "BTC-USDT", "idxPx": "1", "ts": "1735689600000"}],
+    }
+    (tmp_path / "index.txt").write_text(f"1735689600000000000 {json.dumps(frame)}\n")
+    capture = read_capture(tmp_path / "index.txt")
+    assert {(one.market, one.symbol, one.name) for one in capture.channels()} == {("usdm", SWAP, "index-tickers")}
 
 
 @pytest.mark.data

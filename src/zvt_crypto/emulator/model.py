@@ -17,6 +17,7 @@ class Listing(msgspec.Struct, frozen=True):
     """An instrument as the exchange lists it. `usdm`: a perpetual, settled in its quote; `coinm`: an inverse one, settled in its base.
 
     contract_e8: the quote of one contract of an inverse one, whose sizes are contracts; 0 of all others, whose sizes are base.
+    unit_e8: the base of one contract of a linear one that was recorded in contracts; 0 where its sizes are told as base, or unknown.
     """
 
     market: Market
@@ -28,6 +29,7 @@ class Listing(msgspec.Struct, frozen=True):
     min_notional_e8: int
     listed_ns: int
     contract_e8: int = 0
+    unit_e8: int = 0
 
     def worth(self, price: int, size: int) -> int:
         """A trade's turnover, in 1e-16 of what it is settled in: the quote, or the base of an inverse contract."""
@@ -265,15 +267,19 @@ def decimals_of(step_e8: int) -> int:
 
 
 def text_e8(value: int, decimals: int = 8) -> str:
-    """A number of 1e-8 with fixed digits, cut: 6_000_012_000_000 → 60000.12000000."""
+    """A number of 1e-8 with so many digits, or as many as it needs: 6_000_012_000_000 → 60000.12000000. A book may hold prices that are
+    finer than the tick of today."""
     sign = "-" if value < 0 else ""
     whole, rest = divmod(abs(value), E8)
+    if decimals < 8 and rest % 10 ** (8 - decimals):
+        decimals = decimals_of(rest)
     return f"{sign}{whole}.{rest:08d}"[: decimals - 8 or None] if decimals else f"{sign}{whole}"
 
 
 def text_e16(value: int, decimals: int = 8) -> str:
     """A number of 1e-16 with fixed digits (at most 8), cut."""
-    return text_e8(value // E8, decimals)
+    step = 10 ** (8 - decimals)
+    return text_e8(value // E8 // step * step, decimals)
 
 
 def read_e8(text: str) -> int:

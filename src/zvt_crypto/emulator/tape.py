@@ -24,6 +24,7 @@ class Tape:
         self.event_ms = 0
         self._said: dict[int, Bar] = {}  # minutes as the exchange's own klines gave them
         self._built: list[Bar] = []
+        self._feed = ""  # trade or agg
         self._folded: list[Agg] = []
         self._folded_trades = 0
         self.pages = BarPages(self.minutes, self.seconds, self._bounds)
@@ -32,13 +33,16 @@ class Tape:
         """A single trade; one that came before counts once."""
         if not self.trades or trade.id > self.trades[-1].id:
             self.trades.append(trade)
-            self._build(trade)
+            self._feed = self._feed or "trade"
+            if self._feed == "trade":
+                self._build(trade)
 
     def add_agg(self, agg: Agg) -> None:
-        """An aggregate. Bars grow with it where there are no single trades."""
+        """An aggregate."""
         if not self.aggs or agg.id > self.aggs[-1].id:
             self.aggs.append(agg)
-            if not self.trades:
+            self._feed = self._feed or "agg"
+            if self._feed == "agg":
                 self._build(agg)
 
     def folded(self) -> list[Agg]:
@@ -58,7 +62,7 @@ class Tape:
         self._said[minute.open_ns] = minute
 
     def _build(self, trade: Trade | Agg) -> None:
-        """Minutes grow with the trades; one of the two streams feeds them."""
+        """Minutes grow with the trades: with those of the stream that spoke first."""
         open_ns = trade.time_ns // NS_PER_MINUTE * NS_PER_MINUTE
         if not self._built:
             self._built.append(flat(open_ns, trade.price))

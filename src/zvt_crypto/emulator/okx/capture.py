@@ -23,6 +23,9 @@ _COMMON = {
 }
 
 
+_INDEX = "index-tickers"
+
+
 class _Arg(msgspec.Struct):
     channel: str = ""
     instId: str = ""  # noqa: N815 - the wire's name
@@ -59,6 +62,7 @@ class OkxPlacer:
         channel, name = head.arg.channel, head.arg.instId
         if head.event or not channel or not name:
             return None
+        name = f"{name}-SWAP" if channel == _INDEX else name  # an index is no instrument: whoever reads it is its perpetual
         return Frame(line.recv_ns, market_of(name), name, f"{name.lower()}@{common_name(channel)}", line.payload, False)
 
     def answer(self, line: Line, at: int, symbols: set[tuple[Market, str]]) -> RestAnswer | None:

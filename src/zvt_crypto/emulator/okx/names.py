@@ -17,8 +17,8 @@ _EAST_NS = 8 * _HOUR_NS  # bars of six hours and more follow the day of UTC+8 un
 
 
 class Instrument(NamedTuple):
-    """A listing under its name at OKX. `contract_e8`: base coin in a contract; 0 on spot, and where sizes are as on the wire: in
-    recordings, and of inverse contracts."""
+    """A listing under its name at OKX. `contract_e8`: base coin in a contract; 0 on spot, and where sizes are as on the wire: of inverse
+    contracts, and in recordings that do not tell how large a contract is."""
 
     listing: Listing
     id: str
@@ -60,7 +60,7 @@ def instrument_of(listing: Listing) -> Instrument:
     """The listing as OKX names it; a recorded one has its name already."""
     if "-" in listing.symbol:
         kind: InstType = "SPOT" if listing.market == "spot" else "SWAP" if listing.symbol.endswith("-SWAP") else "FUTURES"
-        return Instrument(listing, listing.symbol, kind, 0)
+        return Instrument(listing, listing.symbol, kind, listing.unit_e8)
     if listing.market == "spot":
         return Instrument(listing, f"{listing.base}-{listing.quote}", "SPOT", 0)
     contract_e8 = 0 if listing.contract_e8 else listing.lot_e8 * _LOTS_PER_CONTRACT

@@ -20,6 +20,9 @@ class _Row(msgspec.Struct):
     quoteCcy: str = ""  # noqa: N815
     tickSz: str = ""  # noqa: N815
     lotSz: str = ""  # noqa: N815
+    ctVal: str = ""  # noqa: N815
+    ctMult: str = ""  # noqa: N815
+    ctType: str = ""  # noqa: N815
 
 
 class _Answer(msgspec.Struct):
@@ -27,7 +30,7 @@ class _Answer(msgspec.Struct):
 
 
 class OkxReading:
-    """reading.Reading. A listing's symbol is the instId; sizes are as on the wire."""
+    """reading.Reading. A listing's symbol is the instId. Sizes are base where the instruments were recorded, else as on the wire."""
 
     def __init__(self, capture: Capture) -> None:
         self._bodies: dict[tuple[Market, str], bytes] = {}
@@ -49,7 +52,7 @@ class OkxReading:
 
     def state(self, market: Market, symbol: str) -> RecordedInstrument:
         """Reading.state."""
-        return RecordedInstrument()
+        return RecordedInstrument(self.listings[market][symbol])
 
     def event_ms(self, frame: Frame) -> int:
         """Reading.event_ms."""
@@ -66,6 +69,22 @@ class OkxReading:
 
 
 def _listing(frame: Frame, row: _Row) -> Listing:
-    base, quote, *_ = frame.symbol.split("-")
+    base, quote, *rest = frame.symbol.split("-")
     tick, lot = read_e8(row.tickSz or "0.00000001"), read_e8(row.lotSz or "0.00000001")
-    return Listing(frame.market, frame.symbol, row.baseCcy or base, row.quoteCcy or quote, tick or 1, lot or 1, E8, frame.recv_ns)
+    value = read_e8(row.ctVal or "0") * read_e8(row.ctMult or "1") // E8
+    inverse = value if row.ctType == "inverse" else 0
+    if rest and quote == "USD" and not row.ctType:
+        inverse = (100 if base == "BTC" else 10) * E8  # dollars, as all of them are
+    unit = value if row.ctType == "linear" else 0
+    return Listing(
+        frame.market,
+        frame.symbol,
+        row.baseCcy or base,
+        row.quoteCcy or quote,
+        tick or 1,
+        (lot * unit // E8 if unit else lot) or 1,
+        E8,
+        frame.recv_ns,
+        inverse,
+        unit,
+    )

@@ -1,4 +1,4 @@
-"""What follows from a recording of OKX up to an instant, one instrument at a time. Sizes stay as on the wire: contracts of a swap."""
+"""What follows from a recording of OKX up to an instant, one instrument at a time. Sizes are the listing's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Trade, read_e8
+from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
 from zvt_crypto.emulator.tape import Tape
 
 _Level = tuple[str, str, str, str]
@@ -43,6 +43,7 @@ class _Ticker(msgspec.Struct):
     high24h: str
     low24h: str
     vol24h: str
+    volCcy24h: str  # noqa: N815
     bidPx: str  # noqa: N815 - the wire's names
     bidSz: str  # noqa: N815
     askPx: str  # noqa: N815
@@ -78,8 +79,9 @@ _DECODE = {
 class RecordedInstrument:
     """reading.SymbolState: the state after the frames applied so far."""
 
-    def __init__(self) -> None:
-        self.tape = Tape()
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self.tape = Tape(listing.worth)
         self.mark: Mark | None = None
         self.seq_id = 0  # of the book; 0: no snapshot has come
         self.is_whole = False
@@ -98,7 +100,7 @@ class RecordedInstrument:
                 self._take(book, message.action)
         elif isinstance(message, _Candles):
             for row in message.data:
-                self.tape.say(_bar(row))
+                self.tape.say(_bar(row, self._listing))
         else:
             for one in message.data:
                 self._tell(one, kind)
@@ -108,17 +110,22 @@ class RecordedInstrument:
             self._bids, self._asks, self.is_whole = {}, {}, True
         for side, rows in ((self._bids, book.bids), (self._asks, book.asks)):
             for price, size, *_ in rows:
-                if (amount := read_e8(size)) == 0:
+                if (amount := self._size(size)) == 0:
                     side.pop(read_e8(price), None)
                 else:
                     side[read_e8(price)] = amount
         self.seq_id = self.seq_id + 1 if book.seqId is None else book.seqId
         self._at(book.ts)
 
+    def _size(self, text: str) -> int:
+        """A size on the wire as the listing counts."""
+        unit = self._listing.unit_e8
+        return read_e8(text) * unit // E8 if unit else read_e8(text)
+
     def _tell(self, one: _Trade | _Ticker | _MarkPrice, kind: str) -> None:
         if isinstance(one, _Trade):
             last, sell, at_ns = int(one.tradeId), one.side == "sell", int(one.ts) * NS_PER_MS
-            price, size = read_e8(one.px), read_e8(one.sz)
+            price, size = read_e8(one.px), self._size(one.sz)
             if kind == "aggTrade":
                 self.tape.add_agg(Agg(last, price, size, last - int(one.count) + 1, last, at_ns, sell))
             if kind == "trade" or one.count == "1":
@@ -148,14 +155,24 @@ class RecordedInstrument:
             return self.tape.day(self.book(0, 1))
         end_ns = int(ticker.ts) * NS_PER_MS
         opened, high, low, last = (read_e8(text) for text in (ticker.open24h, ticker.high24h, ticker.low24h, ticker.last))
-        bar = Bar(end_ns - 86_400 * 10**9, opened, high, low, last, read_e8(ticker.vol24h), 0, 0, 0, 0, -1, -1)
-        bid, ask = (read_e8(ticker.bidPx), read_e8(ticker.bidSz)), (read_e8(ticker.askPx), read_e8(ticker.askSz))
+        bar = Bar(end_ns - 86_400 * 10**9, opened, high, low, last, self._size(ticker.vol24h), self._turnover(ticker), 0, 0, 0, -1, -1)
+        bid, ask = (read_e8(ticker.bidPx), self._size(ticker.bidSz)), (read_e8(ticker.askPx), self._size(ticker.askSz))
         newest = self.tape.trades[-1] if self.tape.trades else None
         return Day(bar, newest, opened, bid, ask, bar.open_ns, end_ns)
 
+    def _turnover(self, ticker: _Ticker) -> int:
+        """Told on spot (quote) and of inverse contracts (base); of linear ones it is not."""
+        is_linear = self._listing.market != "spot" and not self._listing.contract_e8
+        return 0 if is_linear else read_e8(ticker.volCcy24h or "0") * E8
 
-def _bar(row: list[str]) -> Bar:
+
+def _bar(row: list[str], listing: Listing) -> Bar:
+    """A candle: on spot base, quote, quote; of contracts contracts, base, quote."""
     at_ns = int(row[0]) * NS_PER_MS
-    opened, high, low, close, size = (read_e8(text) for text in row[1:6])
+    opened, high, low, close, size, second = (read_e8(text) for text in row[1:7])
     turnover = read_e8(row[7]) * E8 if len(row) > 7 else 0
+    if listing.contract_e8:
+        turnover = second * E8
+    elif listing.unit_e8:
+        size = second
     return Bar(at_ns, opened, high, low, close, size, turnover, 0, 0, 0, -1, -1)
