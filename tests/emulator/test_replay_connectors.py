@@ -8,7 +8,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,8 +20,9 @@ from zvt_crypto.emulator.capture import Capture, read_capture
 from zvt_crypto.emulator.dialects import DIALECTS
 from zvt_crypto.emulator.memory import MemoryTransport
 from zvt_crypto.emulator.replay import ReplayWorld
+from zvt_crypto.emulator.subscriptions import subscriptions_of
 from zvt_crypto.engine.book import Book
-from zvt_crypto.ports import Subscription
+from zvt_crypto.ports import Channel, Subscription
 from zvt_crypto.venues import VENUES
 from zvt_crypto.venues.binance import BinanceHosts
 from zvt_crypto.venues.budget import LimitBudget
@@ -69,8 +70,9 @@ def recorded_ids(path: Path, ids: Ids) -> list[str]:
     return [one for text in lines for one in ids(json.loads(text.partition(b" ")[2]))]
 
 
-def heard_live(capture: Capture, wanted: list[Subscription]) -> tuple[list[Any], dict[str, Any]]:
-    """What the connector of the recording's exchange gives of it, and each book that it built beside that of REST at the end."""
+def heard_live(capture: Capture, asked: list[Subscription] | None = None) -> tuple[list[Any], dict[str, Any]]:
+    """What the connector of the recording's exchange gives of it (of all that it holds where nothing is asked for), and each book of
+    REST at the end."""
 
     async def whole() -> tuple[list[Any], dict[str, Any]]:
         clock = virtual.VirtualClock()
@@ -80,6 +82,7 @@ def heard_live(capture: Capture, wanted: list[Subscription]) -> tuple[list[Any],
         hosts = HOSTS[capture.exchange].local("http://emulator", "ws://emulator")
         connector = make(transport, clock, LimitBudget(clock, Silent()), Silent(), instruments=Instruments(), hosts=hosts)
         await connector.fetch_instruments()
+        wanted = asked or everything(capture, connector.instruments)
         events: list[Any] = []
 
         async def follow(parts: list[Subscription]) -> None:
@@ -103,6 +106,16 @@ def heard_live(capture: Capture, wanted: list[Subscription]) -> tuple[list[Any],
         return events, books
 
     return virtual.run(whole(), start_ns=capture.first_ns)  # our clock and the exchange's agree
+
+
+def everything(capture: Capture, listed: Instruments) -> list[Subscription]:
+    """All that a recording holds, under the names of this platform."""
+    made = []
+    for one in subscriptions_of(capture):
+        found = next((known for kind in one.kinds if (known := listed.find_native(one.exchange, kind, one.native))), None)
+        assert found is not None, one
+        made.append(Subscription(found.id, cast("Channel", one.channel), one.interval))
+    return made
 
 
 class Silent:
@@ -147,3 +160,44 @@ def test_a_connector_reads_exchanges_feed_as_advanced_trade() -> None:
     events, _ = heard_live(capture, [Subscription("cryptopair_coinbase_etcgbp", "trade")])
     (trade,) = [event for event in events if isinstance(event, Trade)]
     assert (trade.trade_id, trade.price, trade.quantity, trade.side) == ("216544", 4.978, 0.97133855, "sell")
+
+
+def okx_all(message: Any) -> Iterator[str]:
+    if message.get("arg", {}).get("channel") == "trades" and "data" in message:
+        yield from (f"{row['instId']} {row['tradeId']}" for row in message["data"])
+
+
+def bybit_all(message: Any) -> Iterator[str]:
+    if message.get("topic", "").startswith("publicTrade."):
+        yield from (f"{row['s']} {row['i']}" for row in message["data"])
+
+
+def coinbase_all(message: Any) -> Iterator[str]:
+    if message.get("channel") == "market_trades":
+        yield from (f"{row['product_id']} {row['trade_id']}" for event in message["events"] for row in event["trades"])
+
+
+def binance_all(message: Any) -> Iterator[str]:
+    if message.get("data", {}).get("e") == "aggTrade":
+        yield f"{message['data']['s']} {message['data']['a']}"
+
+
+WHOLE: dict[str, Ids] = {
+    "cryptofeed/v3/BINANCE.jsonl.zst": binance_all,
+    "derived_split/BYBIT_spot_ws3_DEV.jsonl.zst": bybit_all,
+    "cryptofeed/v3/OKX.jsonl.zst": okx_all,
+    "derived_split/COINBASE_first_320_lines_DEV.jsonl.zst": coinbase_all,
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("file", WHOLE)
+def test_everything_in_a_whole_recording_is_followed_and_every_trade_heard(recorded: Path, file: str) -> None:
+    capture = read_capture(recorded / file)
+    events, _ = heard_live(capture)
+    known = {one for frame in capture.frames for one in WHOLE[file](json.loads(frame.payload))}
+    heard = [event for event in events if isinstance(event, Trade)]
+    natives = {one.native for one in subscriptions_of(capture) if one.channel in ("trade", "agg")}
+    assert {one.partition(" ")[0] for one in known} <= natives
+    assert len({(event.instrument, event.trade_id) for event in heard}) == len(heard) == len(known) > 5
+    assert {event.trade_id for event in heard} == {one.partition(" ")[2] for one in known}
