@@ -6,7 +6,7 @@ from zvt_crypto.domain.errors import BadTime, Malformed, Refused
 from zvt_crypto.domain.market import BookSnapshot, Kline, Ticker, Trade
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S, Interval, is_aligned, next_ns
 from zvt_crypto.venues.coinbase import wire
-from zvt_crypto.venues.coinbase.moment import moment_reader
+from zvt_crypto.venues.coinbase.moment import MomentReader
 from zvt_crypto.venues.coinbase.parse import day_open, order_of, trade_of
 from zvt_crypto.venues.coinbase.product import Product
 from zvt_crypto.venues.decode import decode
@@ -61,7 +61,7 @@ def parse_book(body: bytes, product: Product, depth: int, event_ns: int, recv_ns
     if bids and asks and bids[0][0] >= asks[0][0]:
         raise Malformed(f"coinbase book of {product.instrument}: bid {bids[0][0]} at or above ask {asks[0][0]}")
     try:
-        at_ns = moment_reader()(book.time) if book.time else 0
+        at_ns = MomentReader().read(book.time) if book.time else 0
     except BadTime as error:
         raise Malformed(f"coinbase book of {product.instrument}: {error}") from None
     return BookSnapshot(product.instrument, 0, bids[:depth], asks[:depth], at_ns or event_ns, recv_ns)
@@ -87,7 +87,7 @@ def parse_alias(body: bytes, native: str) -> str:
 
 
 def _trades(rows: list[wire.TradeWire], product: Product) -> tuple[list[Trade], list[Drift]]:
-    moment = moment_reader()
+    moment = MomentReader().read
     trades: list[Trade] = []
     drift: list[Drift] = []
     rows.reverse()  # newest first: at equal times this order holds

@@ -1,13 +1,15 @@
 """Coinbase's frames → events. Pure: the time of receipt is an argument, and what is strange comes back as data (`Drift`).
 
-A frame is told by a few bytes of its channel, then decoded once by the typed decoder of its kind. A frame that is not written as the
-venue writes it (other spacing, other order) takes a slower way to the same result. Answers by REST are read in `answers`.
+A letter of the channel tells trades and books, which most frames are: these are decoded once, by the types of `ordinary`. What these
+refuse (another product, another side, something new, broken), and all else, is told by the bytes of its channel and decoded by the type
+of its kind. A frame that is not written as the venue writes it (other spacing, other order) takes a slower way to the same result.
+Answers by REST are read in `answers`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +18,8 @@ from zvt_crypto.domain.errors import BadTime, Malformed, shown
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Kline, Level, Side, Ticker, Trade
 from zvt_crypto.domain.time import FIXED_NS, NS_PER_S
 from zvt_crypto.venues.coinbase import spec, wire
-from zvt_crypto.venues.coinbase.moment import moment_reader
+from zvt_crypto.venues.coinbase.moment import MICROS, POINT, MomentReader, calendar
+from zvt_crypto.venues.coinbase.ordinary import trades_decoder, updates_decoder
 from zvt_crypto.venues.coinbase.product import Product
 from zvt_crypto.venues.decode import BROKEN, excerpt
 from zvt_crypto.venues.parsed import Broken, Drift, Parsed, Reply
@@ -26,9 +29,13 @@ TAKER: dict[str, Side] = {"BUY": "sell", "SELL": "buy", "buy": "sell", "sell": "
 # What an error message says when the connection is to blame and not what was asked for: a new one may do.
 _PASSING = re.compile(r"slow|rate limit|too many|timeout|internal|unavailable|shut", re.IGNORECASE)
 _SEQUENCE = re.compile(rb'"sequence_num"\s*:\s*(\d{1,19})')
-# `{"channel":"market`: so far a frame's head tells its kind.
-_HEAD = 18
+# `{"channel":"subscriptions"` and a comma: so far a frame's head tells its kind. Its first letter alone tells trades and books.
+_HEAD_MOST, _LETTER_AT, _TRADES, _BOOKS = 40, 12, ord("m"), ord("l")
+_BROKEN = (*BROKEN, BadTime)
+# What may be raised over a frame that is not an ordinary one: too short for a letter, not decoded, with a time that no calendar has.
+_ODD = (*_BROKEN, IndexError, ValueError)
 
+_Event = Callable[[Any, int], list[Parsed]]
 Frame = tuple[int | None, list[Parsed]]  # its number on the connection, None where it has none; what it holds
 
 
@@ -46,8 +53,9 @@ class FrameParser:
     ) -> None:
         self._products, self._wanted, self._tickers, self._quotes = products, wanted or {}, tickers, quotes
         self._pairs = {native: product.instrument for native, product in products.items() if product.is_dense and product.size == 1.0}
-        self._moment = moment_reader()
-        kinds: tuple[tuple[type, Callable[[Any, int], list[Parsed]], tuple[str, ...]], ...] = (
+        times = MomentReader()
+        self._moment, self._second = times.read, times.second
+        kinds: tuple[tuple[type, _Event, tuple[str, ...]], ...] = (
             (wire.TradesWire, self._trades, ("market_trades",)),
             (wire.BookWire, self._books, (spec.L2_DATA, "level2")),
             (wire.TickerWire, self._ticker, ("ticker", "ticker_batch")),
@@ -55,58 +63,95 @@ class FrameParser:
             (wire.HeartbeatWire, _nothing, (spec.HEARTBEATS,)),
             (wire.SubscriptionsWire, self._subscriptions, ("subscriptions",)),
         )
-        self._named: dict[str, tuple[Callable[[bytes], Any], Callable[[Any, int], list[Parsed]]]] = {}
-        for struct, convert, names in kinds:
-            for name in names:
-                self._named[name] = (msgspec.json.Decoder(struct, strict=False).decode, convert)
-        self._kinds = {f'{{"channel":"{name}"'.encode()[:_HEAD]: found for name, found in self._named.items()}
-        self._loose = msgspec.json.Decoder(wire.LooseWire, strict=False).decode
+        self._named = {name: (_decoder(struct), event) for struct, event, names in kinds for name in names}
+        self._kinds = {f'{{"channel":"{name}"'.encode(): found for name, found in self._named.items()}
+        self._loose = _decoder(wire.LooseWire)
+        self._decode_trades, self._decode_update = trades_decoder(products), updates_decoder(products)
 
     def read(self, payload: bytes, recv_ns: int) -> Frame:
         """A frame. Raises Malformed."""
         try:
-            kind = self._kinds.get(payload[:_HEAD])
+            letter = payload[_LETTER_AT]
+            if letter == _BOOKS:
+                return self._update(payload, recv_ns)
+            if letter != _TRADES:
+                return self._otherwise(payload, recv_ns)
+            # As `_trades`, without the calls where a time is of a second that was seen: most frames are trades.
+            decode, second, pair = self._decode_trades, self._second, self._pairs.get
+            frame = decode(payload)
+            made: list[Parsed] = []
+            for part in frame.events:
+                rows = part.trades
+                if len(rows) > 1:  # newest first, and ours are oldest first
+                    rows.reverse()
+                    first, last = rows[0].trade_id, rows[-1].trade_id
+                    is_pair = len(rows) == 2 and first < last and len(first) == len(last) and first.isdecimal() and last.isdecimal()
+                    if not is_pair and not _rise(rows):
+                        rows.sort(key=self._order)
+                for row in rows:
+                    text, trade_id = row.time, row.trade_id
+                    instrument, base = pair(row.product_id), second(text[:POINT])
+                    event_ns = base + calendar(text).microsecond * 1_000 if base is not None and text[-1] == "Z" else self._moment(text)
+                    if instrument is not None and event_ns and trade_id.isdecimal():
+                        side: Side = "sell" if row.side == "BUY" else "buy"
+                        made.append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
+                    else:
+                        made.append(self._trade(row, recv_ns))
+            return frame.sequence_num, made
+        except _ODD:
+            return self._otherwise(payload, recv_ns)
+
+    def _update(self, payload: bytes, recv_ns: int) -> Frame:
+        """As `_book`, of a frame that is one update."""
+        decode = self._decode_update
+        frame = decode(payload)
+        (event,) = frame.events
+        product, levels, number = self._products[event.product_id], event.updates, frame.sequence_num
+        bids: list[Level] = []
+        asks: list[Level] = []
+        for level in levels:
+            if level.side == "bid":
+                bids.append((level.price_level, level.new_quantity))
+            else:
+                asks.append((level.price_level, level.new_quantity))
+        if product.size != 1.0:
+            bids, asks = ([(price, product.base(quantity)) for price, quantity in side] for side in (bids, asks))
+        text = levels[0].event_time
+        base = self._second(text[:POINT])
+        if base is not None and len(text) <= MICROS and text[-1] == "Z":
+            event_ns = base + calendar(text).microsecond * 1_000
+        else:
+            event_ns = self._moment(text) or self._moment(frame.timestamp)
+        return number, [BookDelta(product.instrument, number, number, None, bids, asks, event_ns, recv_ns)]
+
+    def _otherwise(self, payload: bytes, recv_ns: int) -> Frame:
+        try:
+            kind = self._kinds.get(payload[:_HEAD_MOST].partition(b",")[0])
             if kind is None:
-                return self._slowly(payload, recv_ns)
-            found = kind[0](payload)
-            return found.sequence_num, kind[1](found, recv_ns)
-        except (*BROKEN, BadTime) as error:
+                loose = self._loose(payload)
+                if loose.channel is None:
+                    return loose.sequence_num, [_told(loose)]
+                kind = self._named.get(loose.channel)
+                if kind is None:
+                    return loose.sequence_num, [Drift("channel", loose.channel)]
+            decode, event = kind
+            found = decode(payload)
+            return found.sequence_num, event(found, recv_ns)
+        except _BROKEN as error:
             raise Malformed(f"coinbase frame {excerpt(payload)}: {error}") from None
 
-    def _slowly(self, payload: bytes, recv_ns: int) -> Frame:
-        loose = self._loose(payload)
-        if loose.channel is None:
-            return loose.sequence_num, [_told(loose)]
-        kind = self._named.get(loose.channel)
-        if kind is None:
-            return loose.sequence_num, [Drift("channel", loose.channel)]
-        found = kind[0](payload)
-        return found.sequence_num, kind[1](found, recv_ns)
-
     def _trades(self, w: wire.TradesWire, recv_ns: int) -> list[Parsed]:
-        pairs, moment, sides = self._pairs, self._moment, TAKER
         made: list[Parsed] = []
-        append = made.append
-        for event in w.events:
-            rows = event.trades
-            if len(rows) > 1:  # newest first, and ours are oldest first
-                rows.reverse()
-                if not _rise(rows):
-                    rows.sort(key=self._order)
-            for row in rows:
-                instrument, side, trade_id = pairs.get(row.product_id), sides.get(row.side), row.trade_id
-                # As trade_of, without the call: trades of pairs are what most frames are.
-                if (
-                    instrument is not None
-                    and side is not None
-                    and type(trade_id) is str
-                    and trade_id.isdecimal()
-                    and (event_ns := moment(row.time))
-                ):
-                    append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
-                else:
-                    append(trade_of(row, self._products.get(row.product_id), moment, recv_ns))
+        for part in w.events:
+            rows = part.trades
+            rows.reverse()
+            if not _rise(rows):
+                rows.sort(key=self._order)
+            made += [self._trade(row, recv_ns) for row in rows]
         return made
+
+    def _trade(self, row: wire.TradeWire, recv_ns: int) -> Trade | Drift:
+        return trade_of(row, self._products.get(row.product_id), self._moment, recv_ns)
 
     def _order(self, row: wire.TradeWire) -> int:
         return order_of(row, self._products.get(row.product_id), self._moment)
@@ -136,7 +181,8 @@ class FrameParser:
                 return [Drift("book side", side), Broken(f"{event.product_id} has a level on the side {shown(side)}")]
         if product.size != 1.0:
             bids, asks = ([(price, product.base(quantity)) for price, quantity in side] for side in (bids, asks))
-        event_ns = (self._moment(event.updates[0].event_time) if event.updates else 0) or self._moment(w.timestamp)
+        moment = self._moment
+        event_ns = (moment(event.updates[0].event_time) if event.updates else 0) or moment(w.timestamp)
         number = w.sequence_num
         if event.type == "update":
             return [BookDelta(product.instrument, number, number, None, bids, asks, event_ns, recv_ns)]
@@ -221,12 +267,16 @@ def order_of(row: wire.TradeWire, product: Product | None, moment: Callable[[str
     return moment(row.time)
 
 
-def _rise(rows: list[wire.TradeWire]) -> bool:
+def _decoder(kind: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(kind, strict=False).decode
+
+
+def _rise(rows: Sequence[wire.TradeWire]) -> bool:
     """Whether the ids are numbers of one length that rise: then they need not be read to be ordered."""
-    before = ""
+    before: Any = ""
     for row in rows:
         trade_id = row.trade_id
-        if type(trade_id) is not str or trade_id <= before or not trade_id.isdecimal() or (before and len(trade_id) != len(before)):
+        if type(trade_id) is not str or trade_id <= before or (before and len(trade_id) != len(before)) or not trade_id.isdecimal():
             return False
         before = trade_id
     return True

@@ -11,7 +11,7 @@ import msgspec
 from zvt_crypto.domain.errors import BadInput, BadTime, Malformed, shown
 from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp, Instrument, TradingStatus
 from zvt_crypto.domain.money import parse_step
-from zvt_crypto.venues.coinbase.moment import moment_reader
+from zvt_crypto.venues.coinbase.moment import MomentReader
 from zvt_crypto.venues.coinbase.product import Product, product_of
 from zvt_crypto.venues.coinbase.spec import EXCHANGE, PRODUCT_TYPE, Market
 from zvt_crypto.venues.coinbase.wire import FutureRest, ProductRest, ProductsRest
@@ -116,7 +116,7 @@ def _contract(row: ProductRest, details: FutureRest, drift: list[Drift]) -> Inst
         return CryptoPerp(**shared, funding_rate=_rate(details))
     if details.contract_expiry is None:
         raise BadInput(f"{row.product_id} neither expires nor has funding")
-    expiry_ns = moment_reader()(details.contract_expiry)
+    expiry_ns = MomentReader().read(details.contract_expiry)
     if not expiry_ns:
         raise BadTime(f"{row.product_id} expires at {details.contract_expiry}")
     return CryptoFuture(**shared, expiry_ns=expiry_ns)

@@ -25,7 +25,8 @@ Seconds = Annotated[int, Meta(ge=0, lt=7_258_118_400)]
 Moment = Annotated[str, Meta(max_length=64)]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 ProductId = Annotated[str, Meta(min_length=1, max_length=64)]
-TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)] | Annotated[str, Meta(min_length=1, max_length=64)]
+TradeIdText = Annotated[str, Meta(min_length=1, max_length=64)]
+TradeId = Annotated[int, Meta(ge=0, le=2**63 - 1)] | TradeIdText
 # An empty text where there is none.
 MaybePrice = PriceOrZero | Literal[""] | None
 
