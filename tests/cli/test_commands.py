@@ -260,6 +260,33 @@ def test_an_address_that_is_not_ours_is_said_by_doctor_the_emulator_and_the_plat
     assert (up.code, "cannot listen on 192.0.2.1 port 8000: no interface" in up.err) == (2, True)
 
 
+def test_doctor_looks_at_the_exchanges_that_are_followed_or_named(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    with emulated("market", "--exchange", "okx") as okx:
+        monkeypatch.setenv("ZVT_CRYPTO__OKX__REST", okx["rest_url"])
+        monkeypatch.setenv("ZVT_CRYPTO__OKX__WS", okx["ws_url"])
+        named = wired("doctor", "--exchange", "okx,binance", "--json").json["findings"]
+        assert {f["name"]: f["state"] for f in named if "clock" in f["said"]} == {"okx": "ok", "binance spot": "ok", "binance usdm": "ok"}
+    monkeypatch.setenv("ZVT_CRYPTO__INGEST__EXCHANGES", "okx")
+    away = wired("doctor")
+    assert away.code == 1
+    assert re.search(r"^fail okx .*: 127\.0\.0\.1:\d+ refuses the connection$", away.out, re.MULTILINE)
+    assert "binance" not in away.out
+
+
+def test_tables_end_where_their_words_end_when_nobody_looks(wired: Zvt) -> None:
+    wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt")
+    lines = wired("pairs", "show", "ABCUSDT").out.splitlines()
+    assert "exchange            binance" in lines
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_a_file_that_cannot_be_written_is_named(wired: Zvt) -> None:
+    wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt")
+    for form in ("csv", "parquet"):
+        said = wired("kdata", "ABCUSDT", "-f", form, "-o", "/proc/x.table")
+        assert (said.code, "output '/proc/x.table' cannot be written: " in said.err) == (2, True), said.err
+
+
 def test_up_at_an_exchange_that_is_away_says_so_whatever_is_stored(wired: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
     wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt")
     monkeypatch.setenv("ZVT_CRYPTO__BINANCE__REST", "http://127.0.0.1:1")
@@ -301,6 +328,17 @@ def test_a_database_that_cannot_be_reached_is_named_without_its_password(zvt: Zv
         (["backfill", "--what", "gaps", "--start", "2024"], 2, "gaps have times of their own: start '2024'"),
         (["backfill", "-s", ","], 2, "no symbol was given: ','"),
         (["up", "-s", ""], 2, "no symbol was given"),
+        (["up", "-e", ","], 2, "no exchange was given: ','"),
+        (["up", "--api-port", "99999"], 2, "'99999' is out of range: 0 to 65535"),
+        (["up", "--ws-port", "abc"], 2, "'abc' is not a whole number"),
+        (["up", "--seconds", "abc"], 2, "'abc' is not a number"),
+        (["kdata", "btcusdt", "--limit", "1_0"], 2, "'1_0' is not a whole number"),
+        (["kdata", "btcusdt", "--json", "-f", "csv"], 2, "--json and --format csv ask for two forms"),
+        (["kdata", "btcusdt", "-o", "/proc/x.csv", "-f", "csv"], 2, "unknown symbol 'btcusdt'"),
+        (["emulator", "--rest-port", "70000"], 2, "'70000' is out of range"),
+        (["emulator", "--rate", "fast"], 2, "'fast' is not a number"),
+        (["demo", "--seed", "x"], 2, "'x' is not a whole number"),
+        (["doctor", "-e", "mtgox"], 2, "unknown exchange 'mtgox'"),
         (["up", "--seconds", "-3"], 2, "seconds -3 is not a positive number"),
         (["demo", "--seconds", "nan"], 2, "seconds nan is not a positive number"),
         (["kdata", "btcusdt", "-o", "/tmp"], 2, "output '/tmp' is a folder"),

@@ -71,7 +71,7 @@ def test_a_stable_time_between_failures_is_forgiven():
 
 def test_a_wrong_setting_is_not_tried_again_even_from_inside_a_group():
     part = Flaky(9, ExceptionGroup("all", [ValueError("x"), OutOfRange("limit", 5, 1, 2)]))
-    with pytest.raises(GaveUp, match="OutOfRange: limit '5' is out of range"):
+    with pytest.raises(GaveUp, match="part cannot go on: limit '5' is out of range"):
         virtual.run(supervisor().run({"part": part.run}))
     assert part.starts == 1
 
@@ -91,6 +91,11 @@ def test_one_part_that_fails_does_not_disturb_another():
 
 def test_an_error_without_words_is_named_by_its_kind():
     assert explained(ExceptionGroup("g", [KeyError()])) == "KeyError"
+
+
+def test_an_error_of_ours_is_told_in_its_own_words():
+    assert explained(ExceptionGroup("g", [UnknownSymbol("X")])) == "unknown symbol 'X'"
+    assert explained(UnknownSymbol.__new__(UnknownSymbol)) == "UnknownSymbol"
 
 
 # ── CryptoStreamService ──

@@ -85,8 +85,13 @@ def _handle_errors(app: FastAPI) -> None:
         first = error.errors()[0]
         name = str(first["loc"][-1])
         code = "out_of_range" if any(part in first["type"] for part in _BOUNDS) else "bad_input"
-        given = "" if first["type"] == "missing" else f" {shown(first.get('input'))}"
-        return problem(422, code, f"parameter '{name}'{given}: {first['msg']}", request.url.path)
+        if first["type"] == "missing":
+            detail = f"parameter '{name}' is missing"
+        elif first["type"] == "literal_error":
+            detail = f"{name} {shown(first.get('input'))} is none of {first['ctx']['expected'].replace(' or ', ', ').replace(chr(39), '')}"
+        else:
+            detail = f"parameter '{name}' {shown(first.get('input'))}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        return problem(422, code, detail, request.url.path)
 
     app.add_exception_handler(HTTPException, framework)
     app.add_exception_handler(RequestValidationError, unreadable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,29 @@ class Emulation(enum.StrEnum):
     replay = "replay"
 
 
+def _whole(text: str | int) -> int:
+    """A default comes as the number that it is."""
+    if isinstance(text, str) and not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        raise typer.BadParameter(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _port(text: str | int) -> int:
+    if not 0 <= (port := _whole(text)) <= 65_535:
+        raise typer.BadParameter(f"{text!r} is out of range: 0 to 65535")
+    return port
+
+
+def _number(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+WHOLE: Any = {"parser": _whole, "metavar": "<int>"}
+PORT: Any = {"parser": _port, "metavar": "<int>"}
+NUMBER: Any = {"parser": _number, "metavar": "<float>"}
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML). [default: the user's config.toml]")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded database and spool.")]
@@ -56,8 +80,8 @@ End = Annotated[str | None, typer.Option("--end", help="Up to, and without, this
 Kind = Annotated[str | None, typer.Option(help="pair, perp or future.")]
 Status = Annotated[str | None, typer.Option(help="active, suspended, delisted, …")]
 Revision = Annotated[str, typer.Option(help="A revision that this build knows; `db status` shows the newest.")]
-ApiPort = Annotated[int | None, typer.Option("--api-port", help="REST port; 0 takes a free one. [default: 8000]")]
-WsPort = Annotated[int | None, typer.Option("--ws-port", help="WebSocket port; 0 takes a free one. [default: 8001]")]
+ApiPort = Annotated[int | None, typer.Option("--api-port", **PORT, help="REST port; 0 takes a free one. [default: 8000]")]
+WsPort = Annotated[int | None, typer.Option("--ws-port", **PORT, help="WebSocket port; 0 takes a free one. [default: 8001]")]
 
 
 @app.callback(invoke_without_command=True)
@@ -75,9 +99,11 @@ def root(
 
 @app.command()
 def demo(
-    seconds: Annotated[float | None, typer.Option("--seconds", envvar="DEMO_SECONDS", help="End by itself after so long.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", **NUMBER, envvar="DEMO_SECONDS", help="End by itself after so long.")
+    ] = None,
     symbols: Symbols = None,
-    seed: Annotated[int, typer.Option(help="The synthetic market's seed.")] = 1,
+    seed: Annotated[int, typer.Option(**WHOLE, help="The synthetic market's seed.")] = 1,
     api_port: ApiPort = None,
     ws_port: WsPort = None,
     config: Config = None,
@@ -100,7 +126,7 @@ def demo(
 def up(
     exchange: Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")] = None,
     symbols: Symbols = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="End by itself after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", **NUMBER, help="End by itself after so long.")] = None,
     api_port: ApiPort = None,
     ws_port: WsPort = None,
     view: Annotated[bool, typer.Option("--view/--no-view", help="The live view; otherwise a line every few seconds.")] = True,
@@ -113,7 +139,7 @@ def up(
     settings = _settings(
         config,
         data_dir,
-        {"api.port": api_port, "ws.port": ws_port, "ingest.exchanges": _names(exchange), "ingest.symbols": _names(symbols)},
+        {"api.port": api_port, "ws.port": ws_port, "ingest.exchanges": _names(exchange, "exchange"), "ingest.symbols": _names(symbols)},
     )
     _end(run_up(settings, seconds=seconds, view=view))
 
@@ -121,7 +147,7 @@ def up(
 @app.command()
 def replay(
     files: Annotated[list[Path], typer.Argument(help="Captures, in the order of their time.")],
-    speed: Annotated[float, typer.Option(help="1 is the recorded pace, 0 as fast as it is read.")] = 0.0,
+    speed: Annotated[float, typer.Option(**NUMBER, help="1 is the recorded pace, 0 as fast as it is read.")] = 0.0,
     symbols: Symbols = None,
     serve: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the API meanwhile.")] = False,
     again: Annotated[bool, typer.Option("--again", help="From the first frame, also where an earlier replay stopped midway.")] = False,
@@ -157,7 +183,7 @@ def backfill(
     """
     from zvt_crypto.cli.commands.backfill import run_backfill
 
-    settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange), "ingest.symbols": _names(symbols)})
+    settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange"), "ingest.symbols": _names(symbols)})
     _end(run_backfill(settings, interval=interval, start=start, end=end, what=what, as_json=as_json))
 
 
@@ -167,7 +193,7 @@ def kdata(
     interval: Interval = "1m",
     start: Start = None,
     end: End = None,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", help="At most so many rows.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", **WHOLE, help="At most so many rows.")] = None,
     form: Annotated[Form, typer.Option("--format", "-f", help="How to write them.")] = Form.table,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (needed for parquet).")] = None,
     as_json: Json = False,
@@ -179,6 +205,8 @@ def kdata(
     from zvt_crypto.cli.commands.kdata import run_kdata
 
     settings = _settings(config, data_dir, {})
+    if as_json and form not in (Form.table, Form.json):
+        raise typer.BadParameter(f"--json and --format {form.value} ask for two forms: give one of them")
     chosen = "json" if as_json else form.value
     _end(run_kdata(settings, symbol, interval, start=start, end=end, limit=limit, form=chosen, output=output, exchange=exchange))
 
@@ -191,12 +219,12 @@ def emulator(
         str | None, typer.Option("--exchange", "-e", help="Whose protocols, by commas. [default: binance, or the capture's]")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    rest_port: Annotated[int, typer.Option(min=0, max=65535, help="REST port; 0 takes a free one.")] = 9000,
-    ws_port: Annotated[int, typer.Option(min=0, max=65535, help="WebSocket port; 0 takes a free one.")] = 9001,
+    rest_port: Annotated[int, typer.Option(**PORT, help="REST port; 0 takes a free one.")] = 9000,
+    ws_port: Annotated[int, typer.Option(**PORT, help="WebSocket port; 0 takes a free one.")] = 9001,
     symbols: Annotated[str | None, typer.Option("--symbols", "-s", help="Market: its symbols by commas, or how many (1000).")] = None,
-    seed: Annotated[int, typer.Option(help="Market: its seed.")] = 1,
-    rate: Annotated[float, typer.Option(help="Market: events a second for each symbol.")] = 20.0,
-    speed: Annotated[float, typer.Option(help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
+    seed: Annotated[int, typer.Option(**WHOLE, help="Market: its seed.")] = 1,
+    rate: Annotated[float, typer.Option(**NUMBER, help="Market: events a second for each symbol.")] = 20.0,
+    speed: Annotated[float, typer.Option(**NUMBER, help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A script of what goes wrong, and when (TOML).")] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
@@ -209,7 +237,7 @@ def emulator(
 
     _end(
         run_emulator(
-            mode.value, files or [], exchanges=_names(exchange) or (), host=host, rest_port=rest_port, ws_port=ws_port,
+            mode.value, files or [], exchanges=_names(exchange, "exchange") or (), host=host, rest_port=rest_port, ws_port=ws_port,
             symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, faults=faults, with_parent=with_parent,
         )
     )  # fmt: skip
@@ -258,6 +286,7 @@ def venues(
 
 @app.command()
 def doctor(
+    exchange: Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Leave the exchanges out.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -269,7 +298,7 @@ def doctor(
     """
     from zvt_crypto.cli.commands.doctor import run_doctor
 
-    _end(run_doctor(_settings(config, data_dir, {}), offline=offline, as_json=as_json))
+    _end(run_doctor(_settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange")}), offline=offline, as_json=as_json))
 
 
 @app.command("show-config")
@@ -434,7 +463,7 @@ def pairs_sync(exchange: Exchange = None, as_json: Json = False, config: Config 
     """
     from zvt_crypto.cli.commands.entities import run_sync
 
-    _end(run_sync(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), as_json=as_json))
+    _end(run_sync(_settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange")}), as_json=as_json))
 
 
 @assets.command("list")
@@ -503,7 +532,7 @@ def assets_import(
     """
     from zvt_crypto.cli.commands.entities import run_import_assets
 
-    _end(run_import_assets(_settings(config, data_dir, {"ingest.exchanges": _names(exchange)}), file))
+    _end(run_import_assets(_settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange")}), file))
 
 
 def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, object]) -> Any:
@@ -512,14 +541,14 @@ def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, o
     return load_settings(config, overrides={"data_dir": data_dir, **overrides})
 
 
-def _names(symbols: str | None) -> tuple[str, ...] | None:
-    if symbols is None:
+def _names(given: str | None, noun: str = "symbol") -> tuple[str, ...] | None:
+    if given is None:
         return None
-    names = tuple(part.strip() for part in symbols.split(",") if part.strip())
+    names = tuple(part.strip() for part in given.split(",") if part.strip())
     if not names:
         from zvt_crypto.domain.errors import BadInput, shown
 
-        raise BadInput(f"no symbol was given: {shown(symbols)} holds none")
+        raise BadInput(f"no {noun} was given: {shown(given)} holds none")
     return names
 
 

@@ -26,7 +26,13 @@ def note(text: str) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
     """A table on stdout; plain aligned columns where stdout is no terminal."""
-    stdout_console().print(make_table(rows, columns, title=title))
+    console, table = stdout_console(), make_table(rows, columns, title=title)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
 
 def make_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> Table:

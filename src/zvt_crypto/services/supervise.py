@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from zvt_crypto.domain.errors import BadInput, GaveUp
+from zvt_crypto.domain.errors import BadInput, GaveUp, ZvtCryptoError
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, Observer
 from zvt_crypto.services.backoff import Backoff
@@ -71,7 +71,9 @@ def find_error(error: BaseException, kind: type[BaseException]) -> BaseException
 
 
 def explained(error: BaseException) -> str:
-    """What happened, in a line: of a group, its first error."""
+    """What happened, in a line: of a group, its first error. Errors of ours say all in their words; of others the kind is told, too."""
     if isinstance(error, BaseExceptionGroup):
         return explained(error.exceptions[0])
+    if isinstance(error, ZvtCryptoError) and str(error):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

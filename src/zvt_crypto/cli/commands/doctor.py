@@ -19,13 +19,17 @@ from zvt_crypto.cli import exits
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.domain.errors import GeoBlocked, VenueError, ZvtCryptoError
+from zvt_crypto.domain.errors import GeoBlocked, Unsupported, VenueError, ZvtCryptoError
 from zvt_crypto.telemetry.redact import redact_url
 
 State = Literal["ok", "warn", "fail"]
 GB = 1_000_000_000
 CLOCK_WARN_MS, CLOCK_FAIL_MS = 500, 5_000
 VENUE_TIMEOUT_S = 15.0
+BLOCKED = {
+    "binance spot": "spot market data still works through Binance's public data host; other venues may serve you",
+    "binance usdm": "USD-M has no public data host; other venues may serve you",
+}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -63,8 +67,13 @@ async def _findings(settings: Settings, offline: bool) -> AsyncIterator[Finding]
     if offline:
         yield Finding("exchanges", "warn", "left out (--offline)", "the clock was not compared either")
         return
-    for market in settings.binance.markets:
-        yield await _market(settings, market)
+    for exchange in dict.fromkeys(settings.ingest.exchanges):
+        if exchange == "binance":  # each of its markets has hosts of its own
+            for market in settings.binance.markets:
+                only = msgspec.structs.replace(settings, binance=msgspec.structs.replace(settings.binance, markets=(market,)))
+                yield await _venue(only, exchange, f"binance {market}")
+        else:
+            yield await _venue(settings, exchange, exchange)
 
 
 def _disk(folder: Path) -> Finding:
@@ -114,24 +123,24 @@ def _port(name: str, host: str, port: int) -> Finding:
     return Finding(f"{name} port", "ok", f"{host}:{port} is free")
 
 
-async def _market(settings: Settings, market: Literal["spot", "usdm"]) -> Finding:
+async def _venue(settings: Settings, exchange: str, name: str) -> Finding:
     from zvt_crypto.cli.connect import Silent, open_connector
 
     class Quiet(Silent):
         def note(self, level: str, event: str, **fields: object) -> None: ...
 
-    only = msgspec.structs.replace(settings, binance=msgspec.structs.replace(settings.binance, markets=(market,)))
-    name = f"binance {market}"
     try:
-        async with asyncio.timeout(VENUE_TIMEOUT_S), open_connector(only, "binance", observer=Quiet()) as connector:
+        async with asyncio.timeout(VENUE_TIMEOUT_S), open_connector(settings, exchange, observer=Quiet()) as connector:
             before = time.time_ns()
             venue_ns = await connector.fetch_server_time()
             after = time.time_ns()
     except GeoBlocked as error:
-        works = "spot market data still works through Binance's public data host" if market == "spot" else "USD-M has no public data host"
-        return Finding(name, "warn", f"does not serve this region: {error}", f"retrying cannot help; {works}; other venues may serve you")
+        works = BLOCKED.get(name, "other venues may serve you")
+        return Finding(name, "warn", f"does not serve this region: {error}", f"retrying cannot help; {works}")
     except TimeoutError:
         return Finding(name, "fail", f"no answer within {VENUE_TIMEOUT_S:g} s", "is there a network? `zvt-crypto demo` needs none")
+    except Unsupported as error:
+        return Finding(name, "warn", str(error), "the clock was not compared")
     except VenueError as error:
         return Finding(name, "fail", str(error), "is there a network, a proxy, a firewall? `zvt-crypto demo` needs none")
     return _clock(name, venue_ns, before, after)

@@ -38,20 +38,27 @@ def run_kdata(
     if form == "table" and limit is None:
         limit = TABLE_ROWS
     rows = query_data(symbol, interval, start, end, exchange=exchange, limit=limit, frame="rows", settings=settings)
-    if form == "parquet":
-        from zvt_crypto.stores.files.frames import kline_frame, write_parquet
-
-        assert output is not None
-        write_parquet(kline_frame(rows), output)
-    elif output is not None:
-        output.write_text(_text(rows, form), "utf-8")
-    else:
-        sys.stdout.write(_text(rows, form))
-        if not rows and form == "table":
-            note(f"no {interval} klines of {symbol} are stored here; `zvt-crypto backfill` fetches them, `zvt-crypto up` records them")
+    if output is not None:
+        _write(rows, form, output)
+        print(f"{len(rows)} rows: {output}", file=sys.stderr)
         return exits.OK
-    print(f"{len(rows)} rows: {output}", file=sys.stderr)
+    sys.stdout.write(_text(rows, form))
+    if not rows and form == "table":
+        note(f"no {interval} klines of {symbol} are stored here; `zvt-crypto backfill` fetches them, `zvt-crypto up` records them")
     return exits.OK
+
+
+def _write(rows: list[Kline], form: str, output: Path) -> None:
+    """Raises BadInput for a file that cannot be written."""
+    try:
+        if form == "parquet":
+            from zvt_crypto.stores.files.frames import kline_frame, write_parquet
+
+            write_parquet(kline_frame(rows), output)
+        else:
+            output.write_text(_text(rows, form), "utf-8")
+    except OSError as error:
+        raise BadInput(f"output {shown(str(output))} cannot be written: {error.strerror or error}") from None
 
 
 def _text(rows: list[Kline], form: str) -> str:

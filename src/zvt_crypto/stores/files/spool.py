@@ -209,7 +209,7 @@ class FileSpool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise BadConfig(f"spool folder {self.path} is used by another process") from None
+            raise BadConfig(f"spool folder {self.path} is used by another process: does zvt-crypto run there already?") from None
         return lock
 
     def _read_head(self) -> Place:
