@@ -21,6 +21,7 @@ from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 
 T = TypeVar("T")
 _MINUTE = Interval.MIN_1
+_IDS_MOST = spec.DEPTH_IDS_MOST
 _MILLISECONDS_UNTIL, _MICROSECONDS_FROM = wire.MILLISECONDS_UNTIL, wire.MICROSECONDS_FROM
 
 
@@ -171,9 +172,11 @@ def _kline(w: wire.KlineWire, natives: Mapping[str, str], recv_ns: int, unit_ns:
 
 
 def _depth(w: wire.DepthWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
-    if not 0 <= w.u - w.U <= spec.DEPTH_IDS_MOST:
-        raise Malformed(f"binance depth of {w.s}: first id {w.U}, last id {w.u}: an update spans at most {spec.DEPTH_IDS_MOST} ids")
-    return BookDelta(natives[w.s], w.U, w.u, w.pu, w.b, w.a, to_ns(w.T or w.E), recv_ns)
+    first, last, at = w.U, w.u, w.T or w.E
+    if not 0 <= last - first <= _IDS_MOST:
+        raise Malformed(f"binance depth of {w.s}: first id {first}, last id {last}: an update spans at most {_IDS_MOST} ids")
+    at_ns = at * 1_000_000 if at < _MILLISECONDS_UNTIL else to_ns(at)
+    return BookDelta(natives[w.s], first, last, w.pu, w.b, w.a, at_ns, recv_ns)
 
 
 def _quote(w: wire.QuoteWire, natives: Mapping[str, str], recv_ns: int) -> Parsed:
