@@ -312,7 +312,10 @@ def _minutes_of(day: DayTrades, listing: Listing) -> list[Bar]:
             bars.append(flat(open_ns, bars[-1].close))
             continue
         prices, sizes = price[low:high], lots[low:high]
-        values = [listing.worth(p * tick, s * lot) for p, s in zip(prices, sizes, strict=True)]
+        if listing.contract_e8:
+            values, scale = [listing.worth(p * tick, s * lot) for p, s in zip(prices, sizes, strict=True)], 1
+        else:  # the same, in fewer steps
+            values, scale = [p * s for p, s in zip(prices, sizes, strict=True)], tick * lot
         taken = [i for i in range(high - low) if not makers[low + i]]
         bars.append(
             Bar(
@@ -322,10 +325,10 @@ def _minutes_of(day: DayTrades, listing: Listing) -> list[Bar]:
                 min(prices) * tick,
                 prices[-1] * tick,
                 sum(sizes) * lot,
-                sum(values),
+                sum(values) * scale,
                 high - low,
                 sum(sizes[i] for i in taken) * lot,
-                sum(values[i] for i in taken),
+                sum(values[i] for i in taken) * scale,
                 day.first_id + low,
                 day.first_id + high - 1,
             )
