@@ -32,7 +32,6 @@ HERE = Path(__file__).resolve().parent
 PEERS = {"ccxt": ("ccxt==4.5.90", "orjson"), "cryptofeed": ("cryptofeed==2.4.1",)}
 CASES = ("depth", "recorded")
 LEVELS = 25
-SNAPSHOT_LEVELS = 1_000  # of a side, as the connector asks for
 INSTRUMENT = "cryptopair_binance_btcusdt"
 Best = list[list[float]]
 Reader = Callable[[str], tuple[float, Best]]  # case → (seconds, best bid and ask at the end)
@@ -86,7 +85,7 @@ def measured(case: str, readers: dict[str, Reader], folder: Path, rounds: int) -
 
 def ours(folder: Path) -> Reader:
     """Our own pass over the frames of a case."""
-    snapshot = parse_depth((folder / "snapshot.json").read_bytes(), INSTRUMENT, 0, 0, SNAPSHOT_LEVELS)
+    snapshot = parse_depth((folder / "snapshot.json").read_bytes(), INSTRUMENT, 0, 0)  # not cut: prices leave it, and nobody has another
 
     def read(case: str) -> tuple[float, Best]:
         frames = (folder / f"{case}.jsonl").read_bytes().splitlines()
