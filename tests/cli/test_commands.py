@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -275,9 +276,27 @@ def test_doctor_looks_at_the_exchanges_that_are_followed_or_named(wired: Zvt, mo
 
 def test_tables_end_where_their_words_end_when_nobody_looks(wired: Zvt) -> None:
     wired("pairs", "add", "ABCUSDT", "-e", "binance", "--base", "abc", "--quote", "usdt")
-    lines = wired("pairs", "show", "ABCUSDT").out.splitlines()
+    lines = (wired("pairs", "show", "ABCUSDT").out + wired("kdata", "ABCUSDT").out).splitlines()
     assert "exchange            binance" in lines
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_a_file_has_the_form_that_its_ending_says_unless_another_is_given(wired: Zvt, tmp_path: Path) -> None:
+    wired("backfill", "-s", "BTCUSDT", "-i", "1d")
+    for name, options in (
+        ("a.csv", ()),
+        ("a.json", ()),
+        ("a.parquet", ()),
+        ("a.txt", ()),
+        ("b.txt", ("-f", "csv")),
+        ("c.json", ("--json",)),
+    ):
+        assert wired("kdata", "BTCUSDT", "-e", "binance", "-i", "1d", "-n", "3", "-o", str(tmp_path / name), *options).code == 0
+    assert (tmp_path / "a.csv").read_text().startswith("timestamp,")
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.txt").read_text()
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "c.json").read_text()
+    assert json.loads((tmp_path / "a.json").read_text())["count"] == pl.read_parquet(tmp_path / "a.parquet").height == 3
+    assert (tmp_path / "a.txt").read_text().startswith("timestamp  ")
 
 
 def test_a_file_that_cannot_be_written_is_named(wired: Zvt) -> None:

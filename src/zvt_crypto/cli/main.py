@@ -194,7 +194,7 @@ def kdata(
     start: Start = None,
     end: End = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", **WHOLE, help="At most so many rows.")] = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="How to write them.")] = Form.table,
+    form: Annotated[Form | None, typer.Option("--format", "-f", help="How to write them. [default: as the file ends, or a table]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (needed for parquet).")] = None,
     as_json: Json = False,
     exchange: Exchange = None,
@@ -205,9 +205,9 @@ def kdata(
     from zvt_crypto.cli.commands.kdata import run_kdata
 
     settings = _settings(config, data_dir, {})
-    if as_json and form not in (Form.table, Form.json):
+    if as_json and form not in (None, Form.json):
         raise typer.BadParameter(f"--json and --format {form.value} ask for two forms: give one of them")
-    chosen = "json" if as_json else form.value
+    chosen = "json" if as_json else form.value if form else None
     _end(run_kdata(settings, symbol, interval, start=start, end=end, limit=limit, form=chosen, output=output, exchange=exchange))
 
 

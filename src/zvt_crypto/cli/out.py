@@ -26,13 +26,15 @@ def note(text: str) -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> None:
     """A table on stdout; plain aligned columns where stdout is no terminal."""
-    console, table = stdout_console(), make_table(rows, columns, title=title)
-    if console.is_terminal:
-        console.print(table)
-        return
+    sys.stdout.write(table_text(rows, columns, title=title))
+
+
+def table_text(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> str:
+    """What `print_table` prints."""
+    console = stdout_console()
     with console.capture() as captured:
-        console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+        console.print(make_table(rows, columns, title=title))
+    return captured.get() if console.is_terminal else "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def make_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str = "") -> Table:

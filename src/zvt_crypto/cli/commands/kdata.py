@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
+
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.data import query_data
-from zvt_crypto.cli.out import note
+from zvt_crypto.cli.out import note, table_text
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.market import Kline
 
 COLUMNS = ["timestamp", "open", "high", "low", "close", "volume", "turnover", "trades", "final", "source"]
+ENDINGS = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
 TABLE_ROWS = 100  # a table is for eyes; the other forms are for programs and have no such default
 
 
@@ -24,11 +27,12 @@ def run_kdata(
     start: str | None,
     end: str | None,
     limit: int | None,
-    form: str,
+    form: str | None,
     output: Path | None,
     exchange: str | None,
 ) -> int:
-    """Query and write."""
+    """Query and write. Without a form: as the file's name ends, and a table otherwise."""
+    form = form or ENDINGS.get(output.suffix.lower() if output else "", "table")
     if form == "parquet" and output is None:
         raise BadInput("parquet needs --output FILE")
     if output is not None and output.is_dir():
@@ -71,19 +75,4 @@ def _text(rows: list[Kline], form: str) -> str:
     encoded = klines_json(rows)
     if form == "json":
         return f'{{"data": {encoded.decode()}, "count": {len(rows)}}}\n'
-    return _table(encoded)
-
-
-def _table(encoded: bytes) -> str:
-    import io
-
-    import msgspec
-    from rich.console import Console
-
-    from zvt_crypto.cli.out import make_table, stdout_console
-
-    table = make_table(msgspec.json.decode(encoded), COLUMNS)
-    buffer = io.StringIO()
-    console = stdout_console()
-    Console(file=buffer, width=console.width, highlight=False, force_terminal=console.is_terminal).print(table)
-    return buffer.getvalue()
+    return table_text(msgspec.json.decode(encoded), COLUMNS)
