@@ -5,7 +5,9 @@
 The same recorded frames of spot BTC for all, through the handler that each library has for a connection, warm, in one process each,
 rounds taking turns, the best round counting. CPU time is compared. All must end with the same numbers. `<venue>_book` is decoding alone:
 the peers' book is one that takes levels and drops them, since they cannot read a book without one; `<venue>_book_applied` begins with
-the snapshot (not timed) and reads the best of both sides after each frame.
+the snapshot (not timed) and reads the best of both sides after each frame. Each ends with what its users are given: our events, ccxt.pro's
+trades, candles, tickers and levels in its caches, cryptofeed's objects in a callback. What a connection of ours does with an event after
+that (refuse a time ahead of the clock, hand it on) is not in it, nor is what the peers' loops do.
 """
 
 from __future__ import annotations
