@@ -9,7 +9,7 @@ import pytest
 import zstandard
 from cli_parts import FIXTURES
 
-from zvt_crypto.cli.captures import check_captures, check_stored
+from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.domain.errors import BadCapture, BadInput
 from zvt_crypto.domain.instrument import EXCHANGES
 from zvt_crypto.emulator.dialects import DIALECTS
@@ -86,13 +86,3 @@ def test_every_recording_of_binance_is_known_as_such(recorded: Path) -> None:
     files = [*recorded.glob("hftbacktest/examples/*/*.gz"), *recorded.glob("cryptofeed/*/BINANCE*")]
     assert len(files) >= 6
     check_captures(files, "binance")
-
-
-def test_what_is_played_and_not_stored_says_so(tmp_path: Path) -> None:
-    file = tmp_path / "okx.jsonl"
-    file.write_text('{"t":"header","exchange":"OKX"}\n')
-    check_captures([file])
-    with pytest.raises(BadCapture, match="is a recording of okx: those of binance are replayed into a database"):
-        check_stored([file])
-    file.write_text('1735689600000000000 {"e":"trade"}\n')
-    check_stored([file])

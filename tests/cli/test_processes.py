@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pty
@@ -233,6 +234,28 @@ def test_trades_whose_ids_only_rise_are_all_stored_at_full_speed_and_when_it_was
         process.communicate(timeout=60)
     after = replay(tmp_path / "cut", file=USDM)
     assert (after["stored"], after["gaps_open"]) == (whole["stored"], 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "pattern"),
+    [
+        ("bybit/spot_frames.txt.gz", r'"i":"()(\d+)"[^{}]*"s":"(\w+)"'),
+        ("okx/frames_2022.txt.gz", r'"instId":"([\w-]+)","tradeId":"(\d+)"()'),
+        ("coinbase/frames.txt.gz", r'"product_id":"([\w-]+)","trade_id":"(\d+)"()'),
+    ],
+)
+def test_recordings_of_every_exchange_are_stored_whole(tmp_path: Path, file: str, pattern: str) -> None:
+    path = FIXTURES.parent / file
+    recorded: dict[str, set[str]] = {}
+    for before, number, after in re.findall(pattern, gzip.decompress(path.read_bytes()).decode()):
+        recorded.setdefault((before or after).replace("-", "").lower(), set()).add(number)
+    done = replay(tmp_path, file=str(path))
+    stored = {row["entity_id"].split("_", 2)[2].replace("_", ""): row["trades"] for row in done["stored"]}  # type: ignore[attr-defined]
+    assert {name.replace("swap", ""): len(numbers) for name, numbers in recorded.items()} == {
+        n: count for n, count in stored.items() if count
+    }
+    assert (done["complete"], done["gaps_open"], done["refused"]) == (True, 0, 0)
+    assert sum(stored.values()) >= 20
 
 
 def position_of(file: Path) -> int:

@@ -439,3 +439,31 @@ def test_a_recording_of_single_trades_has_aggregates_that_cover_each_once() -> N
     assert covered == [t["t"] for t in trades]
     assert 1 < len(rows) < len(trades)
     assert sum(Decimal(row["q"]) for row in rows) == sum(Decimal(t["q"]) for t in trades)
+
+
+def test_a_level_finer_than_the_tick_is_told_as_it_was_recorded(tmp_path: Path) -> None:
+    info = {
+        "symbols": [
+            {
+                "symbol": "CTKUSDT",
+                "baseAsset": "CTK",
+                "quoteAsset": "USDT",
+                "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.001"}],
+            }
+        ]
+    }
+    book = {"lastUpdateId": 7, "E": 1, "T": 1, "bids": [["1.011", "1698"], ["0.00090", "111111"]], "asks": [["1.0125", "3"]]}
+    diff = {"e": "depthUpdate", "E": 2, "T": 2, "s": "CTKUSDT", "U": 6, "u": 8, "pu": 5, "b": [], "a": []}
+    root = "https://fapi.binance.com/fapi/v1"
+    records = [
+        {"t": "header", "exchange": "BINANCE_FUTURES"},
+        {"t": "http", "ts": 1.0, "url": f"{root}/exchangeInfo", "data": json.dumps(info)},
+        {"t": "http", "ts": 2.0, "url": f"{root}/depth?symbol=CTKUSDT&limit=1000", "data": json.dumps(book)},
+        {"t": "recv", "ts": 3.0, "data": json.dumps({"stream": "ctkusdt@depth@100ms", "data": diff})},
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    desk, _ = replay_desk(tmp_path / "a.jsonl")
+    told = desk.get("/fapi/v1/depth", "symbol=CTKUSDT&limit=1000")
+    assert [[Decimal(text) for text in row] for row in told["bids"] + told["asks"]] == [
+        [Decimal(text) for text in row] for row in book["bids"] + book["asks"]
+    ]

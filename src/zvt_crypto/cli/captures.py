@@ -12,7 +12,6 @@ HEAD_BYTES = 256 * 1024
 ACCEPTED = (
     "a capture is a text file, plain, gzip or zstandard, of lines `nanoseconds json`, cryptofeed's JSON lines, or its older `time: json`"
 )
-_STORED = "binance"  # whose recordings are replayed into a database
 _GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 # How files begin that people take for captures.
 _OTHERS = {
@@ -37,19 +36,6 @@ def check_captures(files: Sequence[Path], exchange: str | None = None) -> None:
         if not file.is_file():
             raise BadInput(f"capture {shown(str(file))} does not exist")
         _check(file, _head(file), exchange)
-
-
-def check_stored(files: Sequence[Path]) -> None:
-    """Refuse recordings that the emulator plays and that are not yet replayed into a database. Raises BadCapture."""
-    from zvt_crypto.emulator.origin import origin_of
-
-    for file in files:
-        origin = origin_of(_head(file)) or _STORED
-        if origin != _STORED:
-            raise BadCapture(
-                f"capture {shown(str(file))} is a recording of {origin}: those of {_STORED} are replayed into a database; "
-                "`zvt-crypto emulator replay` plays it for any client"
-            )
 
 
 def _check(file: Path, head: bytes, exchange: str | None) -> None:

@@ -6,15 +6,25 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import msgspec
 
 from zvt_crypto.domain.errors import BadCapture, BadInput, ZvtCryptoError
+from zvt_crypto.domain.instrument import Kind
+from zvt_crypto.ports import Channel
 
 START_S = 120.0  # a capture of a gigabyte is read first
 END_S = 5.0
 _MAIN = "from zvt_crypto.cli.main import main; main()"
+
+
+class Held(msgspec.Struct, frozen=True):
+    """One thing that a capture holds and a connector can follow."""
+
+    native: str
+    kinds: tuple[Kind, ...]
+    channel: Channel
+    interval: str | None = None
 
 
 class EmulatorPlace(msgspec.Struct, frozen=True):
@@ -23,7 +33,8 @@ class EmulatorPlace(msgspec.Struct, frozen=True):
     rest_url: str
     ws_url: str
     exchanges: dict[str, dict[str, str]] = {}
-    channels: list[dict[str, Any]] = []
+    exchange: str = ""
+    holds: list[Held] = []
     first_ns: int | None = None
     frames: int = 0
 

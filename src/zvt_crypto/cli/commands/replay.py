@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from zvt_crypto.cli import exits
-from zvt_crypto.cli.captures import check_captures, check_stored
-from zvt_crypto.cli.child import EmulatorPlace, emulator_process
+from zvt_crypto.cli.captures import check_captures
+from zvt_crypto.cli.child import EmulatorPlace, Held, emulator_process
 from zvt_crypto.cli.commands.up import make_console, open_log
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run, stop_signals
-from zvt_crypto.cli.settings import Binance, Database, Settings
+from zvt_crypto.cli.settings import Database, Settings, Venue
 from zvt_crypto.domain.errors import BadInput, UnknownSymbol, ZvtCryptoError
-from zvt_crypto.domain.instrument import Kind, kind_of
 from zvt_crypto.domain.time import INTERVALS, NS_PER_S, parse_interval, to_rfc3339
-from zvt_crypto.ports import Channel, ExchangeConnector, Subscription
+from zvt_crypto.ports import ExchangeConnector, Subscription
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +31,6 @@ POLL_S = 0.25
 SETTLE_S = 1.0  # how long nothing must be under way after the last frame: a hole that is being filled is under way
 SETTLE_MOST_S = 60.0
 LEAD_NS = 60 * NS_PER_S  # an exchange's time stamp may be older than our receipt of it
-CHANNELS: dict[str, Channel] = {
-    "trade": "trade", "aggTrade": "agg", "depth": "depth", "bookTicker": "quote", "ticker": "ticker", "markPrice": "mark",
-}  # fmt: skip
 
 
 def run_replay(
@@ -42,7 +38,6 @@ def run_replay(
 ) -> int:
     """Play to the end. INTERRUPTED when it was told to stop before; FAILURE when the recording has trades and none is stored."""
     check_captures(files)
-    check_stored(files)
     if speed < 0:
         raise BadInput(f"speed {speed:g} is below 0")
     folder = settings.data_dir / "replay"
@@ -113,18 +108,12 @@ def plan_replay(connector: ExchangeConnector, place: EmulatorPlace, symbols: tup
     table = connector.instruments
     wanted = None if symbols is None else {table.resolve(name, connector.exchange).id for name in symbols}
     made: dict[Subscription, None] = {}
-    for channel in place.channels:
-        kinds: tuple[Kind, ...] = ("pair",) if channel["market"] == "spot" else ("perp", "future")
-        found = next((i for k in kinds if (i := table.find_native(connector.exchange, k, channel["symbol"].upper()))), None)
-        if found is None or (wanted is not None and found.id not in wanted):
-            continue
-        name, _, rest = channel["name"].partition("_")
-        if name == "kline" and rest in INTERVALS:
-            made[Subscription(found.id, "kline", parse_interval(rest))] = None
-        elif name in CHANNELS and (name != "markPrice" or kind_of(found) != "pair"):
-            made[Subscription(found.id, CHANNELS[name])] = None
+    for held in place.holds:
+        found = next((i for kind in held.kinds if (i := table.find_native(connector.exchange, kind, held.native))), None)
+        if found is not None and (wanted is None or found.id in wanted):
+            made[Subscription(found.id, held.channel, parse_interval(held.interval) if held.interval else None)] = None
     if not made:
-        raise UnknownSymbol(", ".join(symbols or ("(any)",)), sorted({c["symbol"] for c in place.channels})[:8])
+        raise UnknownSymbol(", ".join(symbols or ("(any)",)), sorted({held.native for held in place.holds})[:8])
     return list(made)
 
 
@@ -186,9 +175,17 @@ async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str
     return {
         "complete": complete, "played": pulse.total > pulse.events["StreamStatus"],
         "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
-        "gaps": pulse.gaps_seen, "gaps_open": sum(gap.instrument in node.followed() for gap in gaps), "book_resyncs": pulse.resyncs,
+        "not_followed": _not_followed(node, place), "gaps": pulse.gaps_seen,
+        "gaps_open": sum(gap.instrument in node.followed() for gap in gaps), "book_resyncs": pulse.resyncs,
         "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "stored": stored,
     }  # fmt: skip
+
+
+def _not_followed(node: Node, place: EmulatorPlace) -> list[str]:
+    """Symbols of the recording that no instrument is known for."""
+    table, exchange = node.instruments(), place.exchange
+    known = {held.native for held in place.holds if any(table.find_native(exchange, kind, held.native) for kind in held.kinds)}
+    return sorted({held.native for held in place.holds} - known)
 
 
 def _without_trades(summary: dict[str, Any]) -> list[str]:
@@ -205,6 +202,8 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
     for row in summary["stored"]:
         klines = ", ".join(f"{count} {interval}" for interval, count in row["klines"].items()) or "no"
         console.print(f"  {row['entity_id']}: {row['trades']:,} trades, {klines} klines", markup=False, soft_wrap=True)
+    if summary["not_followed"]:
+        console.print(f"not stored, for no instrument is known: {', '.join(summary['not_followed'])}", markup=False, soft_wrap=True)
     if summary["complete"] and not summary["played"]:
         console.print("nothing was new: it had been played before; --again plays it from its first frame", markup=False, soft_wrap=True)
     named = summary["stored"][0]["entity_id"] if summary["stored"] else "SYMBOL"
@@ -212,22 +211,27 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
 
 
 def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Settings:
-    both: tuple[Literal["spot"], Literal["usdm"]] = ("spot", "usdm")
-    markets = tuple(market for market in both if any(c["market"] == market for c in place.channels))
+    name = place.exchange
+    # Made anew, so that nothing that is set about the real exchange counts here.
+    venue: Venue = type(getattr(settings, name))(rest=place.rest_url, ws=place.ws_url)
+    spot = [held for held in place.holds if "pair" in held.kinds]
+    contracts = [held for held in place.holds if "pair" not in held.kinds]
+    markets = tuple(market for market in getattr(venue, "markets", ()) if (spot if market == "spot" else contracts))
+    chosen: dict[str, Any] = {"markets": markets}
+    if name == "binance":
+        chosen |= {"trades": _stream(spot), "usdm_trades": _stream(contracts)}
     return msgspec.structs.replace(
         settings,
         data_dir=folder,
         database=Database(),
-        binance=Binance(
-            rest=place.rest_url, ws=place.ws_url, markets=markets, trades=_stream(place, "spot"), usdm_trades=_stream(place, "usdm")
-        ),
-        ingest=msgspec.structs.replace(settings.ingest, exchanges=("binance",)),
+        ingest=msgspec.structs.replace(settings.ingest, exchanges=(name,)),
+        **{name: msgspec.structs.replace(venue, **chosen)},
     )
 
 
-def _stream(place: EmulatorPlace, market: str) -> Literal["trade", "agg"]:
+def _stream(holds: list[Held]) -> Literal["trade", "agg"]:
     """Which id space feeds bars: single trades where the capture has them."""
-    return "trade" if any(c["market"] == market and c["name"] == "trade" for c in place.channels) else "agg"
+    return "trade" if any(held.channel == "trade" for held in holds) else "agg"
 
 
 def _key(files: Sequence[Path]) -> str:

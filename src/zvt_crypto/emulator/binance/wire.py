@@ -162,13 +162,17 @@ _EVENTS: dict[type, Callable[..., str]] = {
 }
 
 
+_PERCENT_STEP = E8 // 1000
+
+
 def moves(listing: Listing, day: Day) -> tuple[str, str, str]:
     """(price change, change in percent with three digits, volume-weighted average price) of 24 hours."""
     bar = day.bar
     change = bar.close - bar.open
     percent = change * 100 * E8 // bar.open if bar.open else 0
     average = bar.turnover // bar.size if bar.size else 0
-    return price(listing, change), text_e8(percent, 3), price(listing, average)
+    tick = 1 if listing.market == "spot" else listing.tick_e8
+    return price(listing, change), text_e8(percent // _PERCENT_STEP * _PERCENT_STEP, 3), price(listing, average // tick * tick)
 
 
 # ── REST rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, FundingRow, Mark, Trade, text_e8
@@ -116,6 +118,18 @@ def settled_row(one: Instrument, row: FundingRow) -> str:
     )
 
 
+def _ends(native: str) -> str:
+    """Of a dated contract, milliseconds: its name tells the day, BTC-USD-220527, and all end at 08:00."""
+    day = native.rpartition("-")[2]
+    if not re.fullmatch(r"\d{6}", day):
+        return ""
+    try:
+        ends = datetime.strptime(f"{day}08+0000", "%y%m%d%H%z")
+    except ValueError:
+        return ""
+    return str(int(ends.timestamp()) * 1_000)
+
+
 def instrument_row(one: Instrument) -> str:
     """`public/instruments`, `instruments`: what spot and swaps have apart is empty on the other."""
     listing, spot = one.listing, one.kind == "SPOT"
@@ -132,7 +146,7 @@ def instrument_row(one: Instrument) -> str:
     swap = ",".join(f'"{key}":"{"" if spot else value}"' for key, value in swap_only.items())
     ceilings = ",".join(f'"{key}":"{most}"' for key in ("maxLmtSz", "maxTwapSz", "maxIcebergSz", "maxTriggerSz"))
     return (
-        f'{{"alias":"","auctionEndTime":"","baseCcy":"{listing.base if spot else ""}","category":"1",{swap},"expTime":"",'
+        f'{{"alias":"","auctionEndTime":"","baseCcy":"{listing.base if spot else ""}","category":"1",{swap},"expTime":"{_ends(one.id)}",'
         f'"instId":"{one.id}","instIdCode":{one.code},"instType":"{one.kind}","lever":"{10 if spot else 100}",'
         f'"listTime":"{ms(listing.listed_ns)}","lotSz":"{lot}",{ceilings},"maxLmtAmt":"20000000","maxMktAmt":"{1000000 if spot else ""}",'
         f'"maxMktSz":"{1000000 if spot else 35000}","maxStopSz":"{1000000 if spot else 35000}","minSz":"{lot}","optType":"",'

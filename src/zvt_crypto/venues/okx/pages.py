@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+_WHOLE = 1_000_000  # more than any window holds
 
 
 class Pages(Protocol[T]):
@@ -32,10 +33,13 @@ async def read_forward(pages: Pages[T], start: int, end: int, most: int, wanted:
     """The first `most` rows that are `wanted`, of the positions [start, end), oldest first."""
     made: list[T] = []
     at: int | None = start
+    is_thin = False
     while at is not None and at < end and len(made) < most:
-        upto, rows = pages.window(at, most - len(made))
+        # Where rows are few, a window as short as the number of those that are wanted holds none of them.
+        upto, rows = pages.window(at, _WHOLE if is_thin else most - len(made))
         page = [row for row in await pages.before(min(upto, end), rows) if at <= pages.position(row) < end]
         made += [row for row in page if wanted(row)]
+        is_thin = not page
         at = upto if page else await _next_start(pages, upto, end)
     return made[:most]
 
@@ -60,7 +64,7 @@ async def _next_start(pages: Pages[T], start: int, end: int) -> int | None:
     if not newest or pages.position(newest[-1]) < start:
         return None
     found = pages.position(newest[-1])
-    while pages.window(start, 1_000_000)[0] <= found:
+    while pages.window(start, _WHOLE)[0] <= found:
         middle = (start + found + 1) // 2
         below = await pages.before(middle, 1)
         if below and pages.position(below[-1]) >= start:
