@@ -244,8 +244,30 @@ def test_a_cut_ends_every_connection_and_a_refusal_keeps_them_out_for_its_time()
                 await read_on(socket)
         with pytest.raises(Unreachable):
             await transport.connect("ws://emulator/ws")
+        assert (await transport.request("GET", "http://emulator/api/v3/ping")).status == 200
         await clock.sleep(5)
         await transport.connect("ws://emulator/ws")
+        await transport.close()
+
+    virtual.run(main())
+
+
+def test_in_memory_too_rest_may_be_refused_and_tls_fail() -> None:
+    async def main() -> None:
+        dialect = market()
+        transport, clock = memory(dialect)
+        for order, said in ((dialect.faults.refuse_connections, "refused the connection"), (dialect.faults.fail_tls, "TLS failed")):
+            order(5, "all")
+            order(1, "rest")  # a shorter one does not end the longer one
+            for _ in range(2):
+                with pytest.raises(Unreachable, match=said):
+                    await transport.request("GET", "http://emulator/api/v3/ping")
+                with pytest.raises(Unreachable, match=said):
+                    await transport.connect("ws://emulator/ws")
+                await clock.sleep(2)
+            await clock.sleep(1)
+            assert (await transport.request("GET", "http://emulator/api/v3/ping")).status == 200
+            await (await transport.connect("ws://emulator/ws")).close()
         await transport.close()
 
     virtual.run(main())
@@ -401,11 +423,7 @@ async def test_the_control_endpoint_tells_and_cuts(live: Live) -> None:
 async def test_faults_work_over_sockets(live: Live) -> None:
     server, _, ws = live
     faults = server.dialect.faults
-    faults.refuse_connections(0.3)
-    with pytest.raises(Exception, match="503"):
-        await dial(ws + "/ws")
     faults.http(429, path="/ws")
-    await asyncio.sleep(0.35)
     with pytest.raises(Exception, match="429"):
         await dial(ws + "/ws")
     with pytest.raises(Exception, match="404"):

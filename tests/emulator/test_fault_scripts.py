@@ -197,6 +197,9 @@ def test_what_is_repeated_happens_again() -> None:
         (one("http", status=200), "status '200'"),
         (one("http", retry_after="later"), "later"),
         (one("limits", factor=0), "factor '0'"),
+        (one("refuse", what="udp"), "unknown what 'udp': known are ws, rest, all"),
+        (one("tls", what=1), "unknown what '1'"),
+        (one("tls", times=2), "tls takes for, what, not 'times'"),
         ("fault = [1]", "fault 1 is not a table"),
     ],
 )

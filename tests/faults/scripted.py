@@ -28,7 +28,8 @@ SCRIPTS: Mapping[str, tuple[dict[str, Any], ...]] = {
     "day_over": ({},),
     "stall": ({"for": "8s"},),
     "heartbeats_only": ({"for": "8s"},),
-    "refuse": ({"for": "3s"}, {"kind": "cut"}),
+    "refuse": ({"for": "3s", "what": "all"}, {"kind": "cut"}),
+    "tls": ({"for": "3s", "what": "all"}, {"kind": "cut"}),
     "http": (
         {"status": 503, "times": 2},
         {"status": 429, "times": 1, "retry_after": 1},

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
 from faults.every_venue import PERP, SPOT, connector_of
@@ -71,7 +72,8 @@ class Account:
 
 class VenueLive:
     """Made inside a loop: with `is_virtual` a virtual one. `events`: everything that was published, with the time of publishing.
-    `beside`: a second instrument is followed as well, and may go. `ahead_s`: the exchange's clock minus ours."""
+    `beside`: a second instrument is followed as well, and may go. `ahead_s`: the exchange's clock minus ours.
+    `tls`: certificate and key, over real sockets."""
 
     def __init__(
         self,
@@ -86,6 +88,7 @@ class VenueLive:
         heal_s: float = 300.0,
         beside: bool = False,
         ahead_s: float = 0.0,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
         self.venue, self.which, self.seed, self.is_virtual = venue, which, seed, is_virtual
         self.clock: Any = VirtualClock() if is_virtual else SystemClock()
@@ -105,6 +108,7 @@ class VenueLive:
         self.platform: Any = None
         self._channels = channels
         self._options = PlatformOptions(ingest=ingest or IngestOptions(), heal_s=heal_s)
+        self._tls = tls
         self._server: EmulatorServer | None = None
         self._transport: Any = None
 
@@ -116,7 +120,7 @@ class VenueLive:
             self._transport = MemoryTransport(self.dialect, self.clock, latency_ms=5.0)
         else:
             self._server, self._transport = EmulatorServer(self.dialect), NetTransport()
-            rest, ws = await self._server.start()
+            rest, ws = await self._server.start(tls=self._tls)
         budget = LimitBudget(self.clock, self.notes, self.limits)
         self.connector = connector_of(self.venue, self._transport, self.clock, budget, self.notes, rest, ws)
         self.platform = Platform(

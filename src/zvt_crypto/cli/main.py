@@ -227,6 +227,8 @@ def emulator(
     speed: Annotated[float, typer.Option(**NUMBER, help="Replay: 1 is the recorded pace, 0 as fast as it is read.")] = 1.0,
     position: Annotated[Path | None, typer.Option(help="Replay: file that keeps the position over a restart.")] = None,
     faults: Annotated[Path | None, typer.Option(help="A script of what goes wrong, and when (TOML).")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Serve https and wss with this certificate (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
     """Exchanges on this machine.
@@ -238,7 +240,8 @@ def emulator(
     _end(
         run_emulator(
             mode.value, files or [], exchanges=_names(exchange, "exchange") or (), host=host, rest_port=rest_port, ws_port=ws_port,
-            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, faults=faults, with_parent=with_parent,
+            symbols=_names(symbols), seed=seed, rate=rate, speed=speed, position=position, faults=faults,
+            tls_cert=tls_cert, tls_key=tls_key, with_parent=with_parent,
         )
     )  # fmt: skip
 

@@ -39,6 +39,10 @@ class _Ordered(NamedTuple):
 
 
 Bend = Literal["drop", "delay", "duplicate", "reorder", "corrupt", "truncate"]
+Door = Literal["ws", "rest"]
+What = Literal["ws", "rest", "all"]
+DOORS: Mapping[What, tuple[Door, ...]] = {"ws": ("ws",), "rest": ("rest",), "all": ("ws", "rest")}
+_Bar = Literal["refuse", "tls"]  # how a new connection fails
 
 
 class _Rule(NamedTuple):
@@ -68,8 +72,9 @@ class Faults:
         self._agenda: list[tuple[int, int, Callable[[int], None], int | None]] = []
         self._numbers = count()
         self._answers: deque[_Ordered] = deque()
-        self._refused_for_s: float | None = None
-        self._refused_until_ns = 0
+        self.needs_tls = False  # a script is planned that only means something over TLS
+        self._barring: list[tuple[_Bar, Door, float]] = []  # ordered, and not yet begun
+        self._barred_until_ns: dict[tuple[_Bar, Door], int] = {}
         self._stalled = False
 
     # ── Told by tests and scripts ─────────────────────────────────────────────────────────────────────────────────────
@@ -98,9 +103,18 @@ class Faults:
         """End every connection with a close frame of that code."""
         self._closing = (code, reason)
 
-    def refuse_connections(self, seconds: float) -> None:
-        """Refuse new WebSocket connections for that long, from the next poll or attempt on."""
-        self._refused_for_s = seconds
+    def refuse_connections(self, seconds: float, what: What = "ws") -> None:
+        """Let nobody connect for that long, from the next poll or attempt on, as if nobody listened."""
+        self._barring += [("refuse", door, seconds) for door in DOORS[what]]
+
+    def fail_tls(self, seconds: float, what: What = "ws") -> None:
+        """Let every new TLS handshake fail for that long, from the next poll or attempt on; sockets without TLS do not notice."""
+        self._barring += [("tls", door, seconds) for door in DOORS[what]]
+
+    def let_in(self) -> None:
+        """End refusals and failing handshakes."""
+        self._barring.clear()
+        self._barred_until_ns.clear()
 
     def stall(self) -> None:
         """Half-open: connections stand, nothing comes through, what would have come is lost."""
@@ -140,12 +154,21 @@ class Faults:
         headers = {"Content-Type": kind, **phrase.headers, **one.headers}
         return HttpAnswer(one.status, {name: value for name, value in headers.items() if value}, body)
 
-    def refuses(self, now_ns: int) -> bool:
+    def refuses(self, now_ns: int, door: Door = "ws") -> bool:
         """Whether a new connection is refused now."""
-        if self._refused_for_s is not None:
-            self._refused_until_ns = now_ns + int(self._refused_for_s * NS_PER_S)
-            self._refused_for_s = None
-        return now_ns < self._refused_until_ns
+        return self._bars(("refuse", door), now_ns)
+
+    def fails_tls(self, now_ns: int, door: Door = "ws") -> bool:
+        """Whether a new TLS handshake fails now."""
+        return self._bars(("tls", door), now_ns)
+
+    def _bars(self, what: tuple[_Bar, Door], now_ns: int) -> bool:
+        for bar, door, seconds in self._barring:
+            until_ns = max(self._barred_until_ns.get((bar, door), 0), now_ns + int(seconds * NS_PER_S))
+            self._barred_until_ns[bar, door] = until_ns
+            self.plan(until_ns, lambda _: None)  # carriers look again then
+        self._barring.clear()
+        return now_ns < self._barred_until_ns.get(what, 0)
 
     def takes_closing(self) -> tuple[int, str] | None:
         """(code, reason) where all connections end now; asked once for each order."""

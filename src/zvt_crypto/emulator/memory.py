@@ -13,6 +13,7 @@ import msgspec
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.dialect import Dialect, OpenRefused, Session
+from zvt_crypto.emulator.faults import Door
 
 
 class Clock(Protocol):
@@ -184,6 +185,7 @@ class MemoryTransport:
         parts = urlsplit(url)
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
+        _knock(line, "rest", url)
         status, answered, content = line.dialect.handle_http(method, parts.path, parts.query, headers or {}, line.now_ns(), body or b"")
         await self._travel(timeout_ms, url)
         return MemoryResponse(status, {name.lower(): value for name, value in answered.items()}, content)
@@ -193,6 +195,7 @@ class MemoryTransport:
         parts = urlsplit(url)
         line = self._line(parts.hostname or "")
         await self._travel(timeout_ms, url)
+        _knock(line, "ws", url)
         try:
             session = line.dialect.begin(line.dialect.admit(parts.path, parts.query, line.now_ns(), parts.hostname or ""), line.now_ns())
         except OpenRefused as refusal:
@@ -217,6 +220,16 @@ class MemoryTransport:
             raise Unreachable(f"{url} gave no answer within {timeout_ms} ms")
         if self._latency_ns:
             await self._clock.sleep(self._latency_ns / NS_PER_S)
+
+
+def _knock(line: _Line, door: Door, url: str) -> None:
+    """Connect, where a fault lets it. Raises Unreachable."""
+    faults, now_ns = line.dialect.faults, line.now_ns()
+    faults.run_due(now_ns)
+    if faults.refuses(now_ns, door):
+        raise Unreachable(f"{url} refused the connection")
+    if faults.fails_tls(now_ns, door):
+        raise Unreachable(f"{url}: TLS failed: handshake failure")
 
 
 def _refused(refusal: OpenRefused, url: str) -> Exception:

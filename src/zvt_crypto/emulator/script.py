@@ -23,7 +23,7 @@ import msgspec
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.dialect import Dialect
-from zvt_crypto.emulator.faults import Bend, Faults
+from zvt_crypto.emulator.faults import DOORS, Bend, Faults
 from zvt_crypto.emulator.market import MarketWorld, symbol_for
 
 MOST_FAULTS = 10_000
@@ -38,7 +38,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "day_over": (),
     "stall": ("for",),
     "heartbeats_only": ("for",),
-    "refuse": ("for",),
+    "refuse": ("for", "what"),
+    "tls": ("for", "what"),
     "http": ("status", "times", "path", "body", "retry_after"),
     "limits": ("factor",),
     "clock_skew": ("by",),
@@ -79,6 +80,7 @@ def set_up(script: list[Planned], dialect: Dialect, start_ns: int) -> None:
     """Put the faults on the dialect's agenda. Raises BadInput for what this world or exchange cannot do."""
     for one in script:
         action = _action(one, dialect)
+        dialect.faults.needs_tls |= one.kind == "tls"
         every_ns = None if one.every_s is None else int(one.every_s * NS_PER_S)
         dialect.faults.plan(start_ns + int(one.at_s * NS_PER_S), action, every_ns)
 
@@ -130,6 +132,10 @@ def _check(where: str, keys: dict[str, Any]) -> None:
             if value != "none" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
                 raise BadInput(f'{where}: retry_after {shown(str(value))} is no number of seconds, nor "none"')
             continue
+        if name == "what":
+            if value not in DOORS:
+                raise BadInput(f"{where}: unknown what {shown(str(value))}: known are {', '.join(DOORS)}")
+            continue
         kind, low, high = _DOMAIN[name]
         if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
             raise BadInput(f"{where}: {name} {shown(str(value))} is no {'text' if kind is str else 'number'}")
@@ -162,7 +168,9 @@ def _action(one: Planned, dialect: Dialect) -> Callable[[int], None]:
         case "heartbeats_only":
             return _for_a_while(faults, faults.mute, keys["for"])
         case "refuse":
-            return lambda _: faults.refuse_connections(keys["for"])
+            return lambda _: faults.refuse_connections(keys["for"], keys.get("what", "ws"))
+        case "tls":
+            return lambda _: faults.fail_tls(keys["for"], keys.get("what", "ws"))
         case "http":
             return lambda _: _http(faults, keys)
         case "limits":

@@ -6,7 +6,9 @@ import asyncio
 import errno
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 
 from aiohttp import web
 from picows import (
@@ -21,9 +23,11 @@ from picows import (
     ws_create_server,
 )
 
-from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.domain.errors import BadInput, PortTaken
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.dialect import Dialect, OpenRefused, Session
+from zvt_crypto.emulator.doors import ListeningDoor, tls_context
+from zvt_crypto.emulator.faults import Door
 
 _HIGH_WATER = 256 * 1024  # bytes unsent at which a reader counts as full
 _MOST_FRAME = 1 << 20  # bytes of a client's frame
@@ -112,30 +116,37 @@ class EmulatorServer:
         self.listeners: set[_Listener] = set()
         self._bell = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self._sockets: asyncio.Server | None = None
+        self._doors: dict[Door, ListeningDoor] = {}
+        self._is_tls = False
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self, host: str = "127.0.0.1", rest_port: int = 0, ws_port: int = 0) -> tuple[str, str]:
-        """Listen; port 0 takes a free one. Returns (REST base URL, WebSocket base URL). Raises PortTaken."""
+    async def start(
+        self, host: str = "127.0.0.1", rest_port: int = 0, ws_port: int = 0, tls: tuple[Path, Path] | None = None
+    ) -> tuple[str, str]:
+        """Listen; port 0 takes a free one. `tls`: the files of a certificate and its key (PEM), for https and wss.
+
+        Returns (REST base URL, WebSocket base URL). Raises PortTaken and BadInput.
+        """
+        if self.dialect.faults.needs_tls and tls is None:
+            raise BadInput("a fault of kind tls needs TLS: serve with a certificate (--tls-cert and --tls-key)")
+        self._is_tls, context = tls is not None, tls and tls_context(*tls)
         app = web.Application(client_max_size=1 << 20)
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, host, rest_port).start()
-        except OSError as error:
-            await self.stop()
-            raise _taken(error, host, rest_port) from error
-        try:
-            self._sockets = await ws_create_server(
-                self._admit, host, ws_port, enable_auto_pong=False, max_frame_size=_MOST_FRAME, websocket_handshake_timeout=5
-            )
-        except OSError as error:
-            await self.stop()
-            raise _taken(error, host, ws_port) from error
+        serve_rest = partial(asyncio.get_running_loop().create_server, self._runner.server, ssl=context)
+        serve_ws = partial(ws_create_server, self._admit, ssl=context, enable_auto_pong=False, max_frame_size=_MOST_FRAME)
+        self._doors = {"rest": ListeningDoor(serve_rest), "ws": ListeningDoor(serve_ws)}
+        ports: dict[Door, int] = {"rest": rest_port, "ws": ws_port}
+        for name, door in self._doors.items():
+            try:
+                ports[name] = await door.open(host, ports[name])
+            except OSError as error:
+                await self.stop()
+                raise _taken(error, host, ports[name]) from error
         self._task = asyncio.get_running_loop().create_task(self._pump(), name="emulator")
-        named = f"[{host}]" if ":" in host else host
-        return f"http://{named}:{self._runner.addresses[0][1]}", f"ws://{named}:{self._sockets.sockets[0].getsockname()[1]}"
+        named, s = f"[{host}]" if ":" in host else host, "s" if tls else ""
+        return f"http{s}://{named}:{ports['rest']}", f"ws{s}://{named}:{ports['ws']}"
 
     async def stop(self) -> None:
         """Close every connection and both ports, and save the world's position; safe to call twice."""
@@ -145,13 +156,17 @@ class EmulatorServer:
             self._task = None
         for listener in list(self.listeners):
             listener._end(1001, "shutting down")
-        if self._sockets is not None:
-            self._sockets.close()
-            self._sockets = None
+        for door in self._doors.values():
+            door.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
         self.dialect.world.save()
+
+    async def failed(self) -> None:
+        """Never returns while it serves; raises what ended that."""
+        assert self._task is not None, "started"
+        await asyncio.shield(self._task)
 
     def now_ns(self) -> int:
         """The exchange's clock: the machine's, and a skew where a fault set one."""
@@ -165,6 +180,7 @@ class EmulatorServer:
         while True:
             now_ns = self.now_ns()
             came = self.dialect.poll(now_ns)
+            await self._tend_doors(now_ns)
             for listener in list(self.listeners):
                 listener.flush()
             if came:  # a replay as fast as it is read may have more; a market tells its next instant below
@@ -178,6 +194,21 @@ class EmulatorServer:
                 await self._bell.wait()
             finally:
                 timer.cancel()
+
+    async def _tend_doors(self, now_ns: int) -> None:
+        """Let nobody in where a fault says so, and everybody once its time is over."""
+        faults = self.dialect.faults
+        for name, door in self._doors.items():
+            fails_tls = self._is_tls and faults.fails_tls(now_ns, name)
+            await door.turn("nobody" if faults.refuses(now_ns, name) else "alert" if fails_tls else "service")
+        if self._doors["rest"].behind != "service":
+            self._end_kept()
+
+    def _end_kept(self) -> None:
+        """Clients keep connections of REST for their next request: without new ones they would not notice."""
+        if self._runner is not None and self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                connection.force_close()
 
     async def _serve(self, request: web.Request) -> web.Response:
         if request.path == "/emulator/cut":

@@ -37,6 +37,8 @@ def run_emulator(
     speed: float,
     position: Path | None,
     faults: Path | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
     with_parent: bool = False,
 ) -> int:
     """Serve. The first line on stdout is a JSON object that says where; several exchanges take every second port from the given ones on.
@@ -45,6 +47,8 @@ def run_emulator(
     """
     if mode == "market" and files:
         raise BadInput(f"a market plays no file: {shown(str(files[0]))} (did you mean `emulator replay`?)")
+    if (tls_cert is None) != (tls_key is None):
+        raise BadInput("TLS takes both a certificate and its key: --tls-cert FILE --tls-key FILE")
     spoken = list(dict.fromkeys(name.lower() for name in exchanges))
     if mode == "replay" and len(spoken) > 1:
         raise BadInput(f"a capture is of one exchange, not of {', '.join(spoken)}")
@@ -59,7 +63,8 @@ def run_emulator(
         for dialect in made.values():
             _plan(faults, dialect)
     ports = ports_of(rest_port, ws_port, len(made))
-    run(lambda: _serve(made, host, ports, with_parent))
+    tls = (tls_cert, tls_key) if tls_cert and tls_key else None
+    run(lambda: _serve(made, host, ports, tls, with_parent))
     return exits.OK
 
 
@@ -130,7 +135,9 @@ def _replay(files: Sequence[Path], exchange: str | None, speed: float, position:
     return ReplayWorld(read_capture(list(files)), speed=speed or None, state_path=position)
 
 
-async def _serve(dialects: dict[str, Dialect], host: str, ports: list[tuple[int, int]], with_parent: bool) -> None:
+async def _serve(
+    dialects: dict[str, Dialect], host: str, ports: list[tuple[int, int]], tls: tuple[Path, Path] | None, with_parent: bool
+) -> None:
     from zvt_crypto.emulator.server import EmulatorServer
 
     servers = {name: EmulatorServer(dialect) for name, dialect in dialects.items()}
@@ -139,7 +146,7 @@ async def _serve(dialects: dict[str, Dialect], host: str, ports: list[tuple[int,
         try:
             for (name, server), (rest_port, ws_port) in zip(servers.items(), ports, strict=True):
                 try:
-                    rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port)
+                    rest_url, ws_url = await server.start(host, rest_port=rest_port, ws_port=ws_port, tls=tls)
                 except OSError as error:
                     from zvt_crypto.api.server import listening_error  # uvicorn is worth importing only for this
 
@@ -149,11 +156,14 @@ async def _serve(dialects: dict[str, Dialect], host: str, ports: list[tuple[int,
             told = {**places[first], "exchanges": places, **_told(dialects[first].world)}
             print(msgspec.json.encode(told).decode(), flush=True)
             waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(asked.wait())]
+            waits += [asyncio.ensure_future(server.failed()) for server in servers.values()]
             if with_parent:
                 waits.append(asyncio.ensure_future(_parent_gone()))
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
+            done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in rest:
                 wait.cancel()
+            for wait in done:
+                wait.result()
         finally:
             for server in servers.values():
                 await server.stop()
