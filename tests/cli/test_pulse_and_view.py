@@ -48,6 +48,25 @@ def test_lags_are_percentiles_of_the_newest() -> None:
     assert pulse.lag_ms(1.0) == 100.0
 
 
+def test_what_happened_before_the_newest_connection_is_no_lag() -> None:
+    pulse = Pulse()
+    pulse.take(trade(0, 5))
+    began_ns = 1_700_000_000_000 * MS + 10 * MS
+    pulse.take(StreamStatus("binance", "1", "live", "", began_ns, began_ns))
+    pulse.take(trade(9, 21_000))
+    pulse.take(trade(10, 7))
+    assert (pulse.lag_ms(0.0), pulse.lag_ms(1.0)) == (5.0, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [(200, list(range(10))), (93, list(range(10))), (92, [0, 1, 2, 3, 4, 5, 7, 8, 9]), (60, [0, 1, 3, 4, 7, 8]), (1, [0, 1])],
+)
+def test_a_narrow_terminal_shows_fewer_columns_and_no_cut_number(width: int, shown: list[int]) -> None:
+    row = ("BTC/USDT", "60000.1", "60000.1", "60000.1", "60000.1", "12345.6", "1.2", "60000.1", "60000.2", "1.5")
+    assert view.fitting(view.COLUMNS, view.DISPENSABLE, [row], width) == shown
+
+
 def test_the_rate_is_a_mean_over_seconds() -> None:
     pulse = Pulse()
     assert pulse.rate(0.0) == 0.0
@@ -126,7 +145,7 @@ def drawn(page: object) -> str:
 
 
 async def test_the_view_shows_prices_books_bars_counts_and_addresses() -> None:
-    text = drawn(view._page(node(), "a title", asyncio.get_running_loop().time() + 30))  # type: ignore[arg-type]
+    text = drawn(view._page(node(), "a title", asyncio.get_running_loop().time() + 30, 120))  # type: ignore[arg-type]
     for part in (
         "a title",
         "s left",
@@ -145,16 +164,16 @@ async def test_the_view_shows_prices_books_bars_counts_and_addresses() -> None:
 async def test_a_book_that_is_not_valid_is_not_shown() -> None:
     shown = node()
     shown.live.apply(BookStale(BTC, "gap", 9))
-    text = drawn(view._page(shown, "", None))  # type: ignore[arg-type]
+    text = drawn(view._page(shown, "", None, 120))  # type: ignore[arg-type]
     assert "resync" in text
     assert "59999" not in text
 
 
 async def test_a_database_that_is_down_is_told_on_the_page_and_in_the_line() -> None:
     shown = node()
-    assert "down" not in drawn(view._page(shown, "", None)) + view.line(shown, None)
+    assert "down" not in drawn(view._page(shown, "", None, 120)) + view.line(shown, None)
     shown.recorder.down_since_ns = 1_700_000_000_000 * MS  # 22:13:20 UTC
-    for said in (drawn(view._page(shown, "", None)), view.line(shown, None)):
+    for said in (drawn(view._page(shown, "", None, 120)), view.line(shown, None)):
         assert "database down since 22:13:20 UTC, 5 rows waiting" in said
 
 

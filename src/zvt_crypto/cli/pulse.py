@@ -24,6 +24,7 @@ class Pulse:
         self.gaps_seen = 0
         self.streams: dict[str, StreamStatus] = {}
         self._synced: set[str] = set()
+        self._since_ns = 1  # what happened before the newest connection is told late, or fetched: that is no lag
         self._lags_ms: deque[float] = deque(maxlen=LAGS)
         self._marks: deque[tuple[float, int]] = deque(maxlen=RATE_S * 20)
 
@@ -32,7 +33,7 @@ class Pulse:
         self.events[type(event).__name__] += 1
         match event:
             case Trade() | BookDelta():
-                if event.recv_ns and event.event_ns:
+                if event.recv_ns and event.event_ns >= self._since_ns:
                     self._lags_ms.append((event.recv_ns - event.event_ns) / 1e6)
             case Kline():
                 if event.final and event.source == "venue":
@@ -46,6 +47,8 @@ class Pulse:
                 self._take_gap(event)
             case StreamStatus():
                 self.streams[f"{event.exchange} {event.stream}"] = event
+                if event.state == "live":
+                    self._since_ns = max(self._since_ns, event.event_ns)
             case _:
                 pass
 

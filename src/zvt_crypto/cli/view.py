@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from zvt_crypto.domain.instrument import Instrument, ccxt_symbol
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 FRAMES_A_SECOND = 4
 LINE_EVERY_S = 3.0
 SHOWN_INSTRUMENTS = 16
+COLUMNS = ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size")
+DISPENSABLE = ("bid size", "ask size", "1m open", "volume", "high", "low", "bid", "ask")  # in this order, where the terminal is narrow
+CLOSED_COLUMNS = ("open time", "", "", "open", "high", "low", "close", "volume", "trades")
+CLOSED_DISPENSABLE = ("trades", "volume", "open", "high", "low")
+_BETWEEN = 2
 
 
 async def watch(node: Node, console: Console, title: str, *, live: bool, ends_at: Callable[[], float | None]) -> None:
@@ -29,13 +34,13 @@ async def watch(node: Node, console: Console, title: str, *, live: bool, ends_at
         return
     from rich.live import Live
 
-    with Live(_page(node, title, ends_at()), console=console, refresh_per_second=FRAMES_A_SECOND) as view:
+    with Live(_page(node, title, ends_at(), console.width), console=console, refresh_per_second=FRAMES_A_SECOND) as view:
         try:
             while True:
                 await asyncio.sleep(1 / FRAMES_A_SECOND)
-                view.update(_page(node, title, ends_at()))
+                view.update(_page(node, title, ends_at(), console.width))
         finally:
-            view.update(_page(node, title, None, "stopping …"))
+            view.update(_page(node, title, None, console.width, "stopping …"))
 
 
 async def _lines(node: Node, console: Console, ends_at: Callable[[], float | None]) -> None:
@@ -68,7 +73,7 @@ def line(node: Node, left_s: float | None) -> str:
     )
 
 
-def _page(node: Node, title: str, end: float | None, foot: str = "Ctrl-C ends") -> Group:
+def _page(node: Node, title: str, end: float | None, width: int, foot: str = "Ctrl-C ends") -> Group:
     from rich.console import Group
     from rich.text import Text
 
@@ -76,26 +81,39 @@ def _page(node: Node, title: str, end: float | None, foot: str = "Ctrl-C ends") 
     head = Text(title, style="bold")
     if left is not None:
         head.append(f"   {left:.0f} s left", style="dim")
-    parts: list[RenderableType] = [head, Text(), _market_table(node), Text(), _counts(node)]
+    parts: list[RenderableType] = [head, Text(), _market_table(node, width), Text(), _counts(node)]
     if down := _down(node):
         parts.append(Text(down, style="bold red"))
     if node.pulse.closed:
-        parts += [Text(), _closed_table(node)]
+        parts += [Text(), _closed_table(node, width)]
     if node.api_url:
         parts += [Text(), _addresses(node)]
     return Group(*parts, Text(foot, style="dim"))
 
 
-def _market_table(node: Node) -> Table:
+def _market_table(node: Node, width: int) -> Table:
     from rich import box
     from rich.table import Table
 
+    rows = [(_named(node, one), *_price_cells(node, one), *_book_cells(node, one)) for one in _followed(node)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size"):
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for instrument in _followed(node):
-        table.add_row(_named(node, instrument), *_price_cells(node, instrument), *_book_cells(node, instrument))
+    shown = fitting(COLUMNS, DISPENSABLE, rows, width)
+    for number in shown:
+        table.add_column(COLUMNS[number], justify="left" if not COLUMNS[number] else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
     return table
+
+
+def fitting(names: Sequence[str], dispensable: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns for which there is room: a number that is cut is worse than none."""
+    widths = [max(map(len, cells)) for cells in zip(names, *rows, strict=True)]
+    shown = list(range(len(names)))
+    for name in dispensable:
+        if sum(widths[number] + _BETWEEN for number in shown) <= width:
+            break
+        shown.remove(names.index(name))
+    return shown
 
 
 def _named(node: Node, instrument: Instrument) -> str:
@@ -155,20 +173,31 @@ def _connections(node: Node) -> list[str]:
     return told + [f"{status.stream} {status.state}" for status in states if status.state != "live"]
 
 
-def _closed_table(node: Node) -> Table:
+def _closed_table(node: Node, width: int) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title="newest closed klines", title_justify="left", title_style="dim")
-    for name in ("open time", "", "", "open", "high", "low", "close", "volume", "trades"):
+    rows = _closed_rows(node)
+    shown = fitting(CLOSED_COLUMNS, CLOSED_DISPENSABLE, rows, width)
+    for number in shown:
+        name = CLOSED_COLUMNS[number]
         table.add_column(name, justify="left" if name in ("", "open time") else "right", no_wrap=True, header_style="dim")
+    for row in rows:
+        table.add_row(*(row[number] for number in shown))
+    return table
+
+
+def _closed_rows(node: Node) -> list[tuple[str, ...]]:
+    rows = []
     names = {i.id: i for i in _followed(node)}
     for kline in reversed(node.pulse.closed):
         of = names.get(kline.instrument)
         digits, lots = (of.price_precision, of.quantity_precision) if of else (None, None)
         prices = [decimal_text(value, digits) for value in (kline.open, kline.high, kline.low, kline.close)]
         name = _named(node, of) if of else kline.instrument
-        table.add_row(to_rfc3339(kline.open_ns)[11:16], name, kline.interval, *prices, decimal_text(kline.volume, lots), str(kline.trades))
-    return table
+        ends = decimal_text(kline.volume, lots), str(kline.trades)
+        rows.append((to_rfc3339(kline.open_ns)[11:16], name, str(kline.interval), *prices, *ends))
+    return rows
 
 
 def _addresses(node: Node) -> RenderableType:
