@@ -246,3 +246,14 @@ def test_whatever_was_cut_off_comes_out_once_in_order_or_lies_in_a_hole(kind, da
         assert {before, after} <= set(out)
     if depth >= total:
         assert (out, holes) == (list(range(total)), [])
+
+
+def test_a_hole_after_which_the_venues_clock_was_set_back_covers_both_times():
+    trades = run("opaque")
+    feed(trades, "opaque", 100)
+    trades.suspect()
+    assert feed(trades, "opaque", 70) == []
+    step = trades.give_up()
+    assert told(step) == ([70], 100)
+    gap = trades.gap(step.torn_from_ns, step.trades[0], "lost", None)  # type: ignore[arg-type]
+    assert (gap.start_ns, gap.end_ns) == (unordered(70).event_ns, unordered(100).event_ns + 1)

@@ -118,8 +118,12 @@ class LooseTrades:
         return self._step(self._freed() if self._held else [], [], is_torn=True)
 
     def gap(self, start_ns: int, after: Trade, reason: str, filled_from: str | None) -> Gap:
-        """A hole from `start_ns` up to and including the instant of the trade after it: others of that instant may be missing too."""
-        return Gap(self.instrument, self.stream, start_ns, after.event_ns + 1, None, None, reason, filled_from, after.event_ns)
+        """A hole from `start_ns` up to and including the instant of the trade after it: others of that instant may be missing too.
+
+        A clock that was set back has the trade after it stand before it: then all between the two is in doubt.
+        """
+        first_ns, last_ns = sorted((start_ns, after.event_ns))
+        return Gap(self.instrument, self.stream, first_ns, last_ns + 1, None, None, reason, filled_from, after.event_ns)
 
     def _step(self, going: Sequence[Trade], fresh: list[Trade], *, is_torn: bool) -> Step:
         torn_from_ns = self.begin_ns if is_torn and going else None
