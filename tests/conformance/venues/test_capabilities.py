@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from conformance.venues.provers import PROVERS, refuses
+from services.memory_store import MemoryStore
+from zvt_crypto.domain.market import Kline
+from zvt_crypto.domain.time import INTERVALS, NS_PER_S, floor_ns
+from zvt_crypto.ports import Subscription
+from zvt_crypto.services.platform import Platform
 from zvt_crypto.venues import CAPABILITIES, VENUES
 from zvt_crypto.venues.capability import FEATURES, claims, native
 
@@ -47,3 +54,26 @@ def test_what_is_claimed_works_and_what_is_not_is_refused(at_venue, market):
         return broken
 
     assert at_venue.run(scenario) == {}
+
+
+@pytest.mark.parametrize("market", ["spot", "perp"])
+def test_a_stream_that_is_derived_comes_from_the_platform(at_venue, market):
+    derived = {name for name, claim in CAPABILITIES[at_venue.name][market].items() if claim.how == "derived" and name.startswith("stream.")}
+
+    async def scenario(desk):
+        symbol = desk.pair if market == "spot" else desk.perp
+        start_ns = desk.clock.now_ns()
+        wanted = [Subscription(symbol, desk.connector.trade_stream(symbol))]
+        platform = Platform([desk.connector], wanted, MemoryStore(), desk.clock, desk.notes)
+        heard = platform.feed.subscribe("row", bound=100_000, when_full="fail", kinds=(Kline,))
+        task = asyncio.create_task(platform.run())
+        await desk.clock.sleep(130)
+        platform.stop()
+        await task
+        made = {f"stream.klines.{kline.interval}" for kline in await heard.receive() if kline.source in ("trades", "derived")}
+        # A bar that had begun before us is not ours to make: the first of its length is the next one.
+        return made, {f"stream.klines.{i}" for i in INTERVALS if floor_ns(i, start_ns) < start_ns - NS_PER_S}
+
+    made, begun_before = at_venue.run(scenario)
+    assert derived <= made | begun_before
+    assert "stream.klines.1m" not in begun_before
