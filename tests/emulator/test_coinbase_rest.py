@@ -223,6 +223,7 @@ def test_books_are_the_worlds(place: CoinbaseDesk) -> None:
     assert read == sides
     bid, ask = sides[0][0][0], sides[1][0][0]
     assert float(whole["mid_market"]) == pytest.approx((bid + ask) / 2)
+    assert float(whole["last"]) == place.world.trades(place.world.listings("spot")["BTCUSDT"], None, 1)[0].price / 1e8
     assert float(whole["spread_absolute"]) == pytest.approx(ask - bid)
     assert float(whole["spread_bps"]) == pytest.approx((ask - bid) / (bid + ask) * 20_000)
     few = place.ask("market/product_book", "product_id=BTC-USD&limit=3")["pricebook"]

@@ -104,7 +104,8 @@ def _book(q: Query) -> dict[str, Any]:
     bids, asks = image.bids, image.asks
     if step is not None:
         bids, asks = _gathered(bids, _step(step), up=False), _gathered(asks, _step(step), up=True)
-    return wire.book_answer(product, bids[:limit], asks[:limit], image)
+    newest = q.world.trades(product.listing, None, 1)
+    return wire.book_answer(product, bids[:limit], asks[:limit], image, newest[0].price if newest else None)
 
 
 def _step(text: str) -> int:

@@ -159,15 +159,20 @@ def trade_row(product: Product, trade: Trade) -> dict[str, str]:
     }
 
 
-def book_answer(product: Product, bids: Levels, asks: Levels, best: BookImage) -> dict[str, Any]:
-    """product_book."""
+def book_answer(product: Product, bids: Levels, asks: Levels, best: BookImage, last: int | None) -> dict[str, Any]:
+    """product_book. `last`: the newest trade's price."""
     sides = [[{"price": number(price), "size": number(size)} for price, size in side] for side in (bids, asks)]
     answer: dict[str, Any] = {"pricebook": {"product_id": product.id, "bids": sides[0], "asks": sides[1], "time": moment(best.event_ns)}}
     if best.bids and best.asks:
         bid, ask = best.bids[0][0], best.asks[0][0]
         middle = (bid + ask) // 2
         spread = f"{(ask - bid) / middle * 10_000:.12f}"
-        answer |= {"last": number(middle), "mid_market": number(middle), "spread_bps": spread, "spread_absolute": number(ask - bid)}
+        answer |= {
+            "last": number(middle if last is None else last),
+            "mid_market": number(middle),
+            "spread_bps": spread,
+            "spread_absolute": number(ask - bid),
+        }
     return answer
 
 
