@@ -22,6 +22,10 @@ _NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOT
 _TLS = {  # where OpenSSL's own words say it for those only who know it
     "WRONG_VERSION_NUMBER": "the other side does not speak TLS",
     "UNEXPECTED_EOF_WHILE_READING": "the other side ended it",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "the other side refuses the handshake",  # no version or cipher in common, or no reason given
+    "TLSV1_ALERT_PROTOCOL_VERSION": "the other side speaks another version of TLS",
+    "TLSV1_UNRECOGNIZED_NAME": "the other side does not know the name that it was called by",
+    "TLSV1_ALERT_INTERNAL_ERROR": "the other side has an error of its own",
 }
 
 

@@ -11,6 +11,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from zvt_crypto.domain.errors import Banned, Disconnected, GeoBlocked, Refused, Throttled, Unreachable, VenueError, shown
 from zvt_crypto.venues.causes import cause_of, place_of
+from zvt_crypto.venues.quiet import quieten
 from zvt_crypto.venues.region import refuses_region
 
 FRAME_BYTES_MOST = 32 * 1024 * 1024  # the largest message known is Coinbase's whole book: 5 MB on a quiet day
@@ -127,6 +128,7 @@ async def connect(
 ) -> NetSocket:
     """Open a WebSocket: TLS verified, no redirects followed. Raises Unreachable, Throttled, Banned, GeoBlocked or Refused."""
     shown_url = url.partition("?")[0]
+    quieten(asyncio.get_running_loop())
     try:
         async with asyncio.timeout(timeout_ms / 1000):
             _, socket = await picows.ws_connect(
