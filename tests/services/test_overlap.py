@@ -257,3 +257,79 @@ def test_a_hole_after_which_the_venues_clock_was_set_back_covers_both_times():
     assert told(step) == ([70], 100)
     gap = trades.gap(step.torn_from_ns, step.trades[0], "lost", None)  # type: ignore[arg-type]
     assert (gap.start_ns, gap.end_ns) == (unordered(70).event_ns, unordered(100).event_ns + 1)
+
+
+@both
+def test_a_second_hole_while_the_first_is_asked_for_is_not_taken_for_closed(kind):
+    trades = run(kind)
+    feed(trades, kind, 1)
+    trades.suspect()
+    feed(trades, kind, 9, 10)
+    trades.suspect()  # 11 is lost, too
+    feed(trades, kind, 12, 13)
+    assert trades.held == 4
+    assert told(trades.on_page(page(kind, 1, 5, 9))) == ([5, 9, 10], None)
+    assert (trades.is_broken, trades.held) == (True, 2)
+    assert told(trades.on_page(page(kind, 9, 10, 11, 12))) == ([11, 12, 13], None)
+    assert (trades.is_broken, trades.held) == (False, 0)
+
+
+@both
+def test_one_answer_may_reach_over_several_holes(kind):
+    trades = run(kind)
+    feed(trades, kind, 1)
+    for first in (9, 12, 15):
+        trades.suspect()
+        feed(trades, kind, first)
+    assert told(trades.on_page(page(kind, *range(1, 15)))) == ([*range(2, 15)], None)
+    assert (trades.is_broken, trades.held) == (True, 1)
+    assert told(trades.on_page(page(kind, 14, 15))) == ([15], None)
+    assert not trades.is_broken
+
+
+@both
+def test_giving_up_tells_each_hole(kind):
+    trades = run(kind)
+    feed(trades, kind, 1)
+    for first in (9, 12):
+        trades.suspect()
+        feed(trades, kind, first, first + 1)
+    assert [told(trades.give_up()) for _ in range(2)] == [([9, 10], 1), ([12, 13], 10)]
+    assert trades.held == 0
+
+
+@both
+@given(data=st.data())
+def test_however_often_it_is_cut_everything_comes_out_once_or_lies_in_a_hole(kind, data):
+    total = 60
+    heard = [True, *data.draw(st.lists(st.sampled_from([True, True, False]), min_size=total - 2, max_size=total - 2), "heard"), True]
+    depth, most = data.draw(st.integers(1, 80), "depth"), data.draw(st.integers(1, 80), "most held")
+    trades = run(kind, most_held=most)
+    out: list[int] = []
+    holes: list[tuple[int, int]] = []
+
+    def ask(now: int) -> None:
+        begin = (trades.begin_ns or START) - START
+        have = [n for n in range(max(0, now + 1 - depth), now + 1) if n >= begin // NS_PER_S - 3]
+        numbers, torn = told(trades.on_page(page(kind, *have)))
+        if torn is not None:
+            holes.append((torn, numbers[0]))
+        out.extend(numbers)
+
+    for now in range(total):
+        if heard[now] and now and not heard[now - 1]:
+            trades.suspect()
+        if heard[now]:
+            out += feed(trades, kind, now)
+        if trades.is_broken and data.draw(st.booleans(), "asked"):
+            ask(now - data.draw(st.integers(0, min(now, 3)), "venue lags"))
+    for _ in range(2 * total):
+        if trades.is_broken:
+            ask(total - 1)
+    assert trades.held == 0
+    assert max(out) == total - 1
+    assert sorted(out) == sorted(set(out))
+    for missing in set(range(total)) - set(out):
+        assert any(before < missing < after for before, after in holes)
+    if depth >= total:
+        assert (sorted(out), holes) == (list(range(total)), [])

@@ -65,7 +65,7 @@ class LooseTradeFlow:
 
     def release(self, reason: str) -> None:
         """No more will come: what waits goes on, and what may be missing before it is flagged."""
-        if self.trades.held:
+        while self.trades.held:
             self._tell(self.trades.give_up(), reason)
 
     async def run(self) -> None:
@@ -79,6 +79,8 @@ class LooseTradeFlow:
             try:
                 await self._clock.sleep(self._options.reorder_s)
                 await self._fill()
+                if self.trades.held:  # after a further hole
+                    self._wake.set()
             finally:
                 self._is_asking = False
 
@@ -142,6 +144,7 @@ class LooseTradeFlow:
             self._clock,
             self._rng,
             self._options.patience_s,
+            malformed_tries=self._options.malformed_tries,
         )
         check_answer(self._connector.exchange, rows, self._clock.now_ns())
         return rows

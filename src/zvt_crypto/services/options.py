@@ -18,6 +18,7 @@ class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
     page_rows: int = 1_000  # Binance's most
     reorder_s: float = 0.1  # two frames that overtook one another are no gap
     empty_tries: int = 5  # a REST server that has not yet what its stream already showed is asked again this often
+    malformed_tries: int = 3  # an answer that cannot be read is hardly ever another one the next time, and live trades wait for it
     patience_s: float = 120.0  # then a gap is flagged and live data flows on; backfill heals it later
     # Klines
     closing_s: float = 2.0  # a closing frame may come after the next kline's first one

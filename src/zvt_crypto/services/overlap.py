@@ -54,6 +54,7 @@ class LooseTrades:
         self.repeated = 0
         self._most_held = most_held
         self._held: dict[str, Trade] = {}
+        self._behind: list[dict[str, Trade]] = []  # what waits after further holes, each run by itself
         self._let_go = False
         self._is_suspect = last is not None or start_ns is not None
         # Ids let through, in that order, with their times; what is older than the first moment is forgotten, and taken for known.
@@ -65,7 +66,7 @@ class LooseTrades:
     @property
     def held(self) -> int:
         """How many trades wait."""
-        return len(self._held)
+        return len(self._held) + sum(map(len, self._behind))
 
     @property
     def is_broken(self) -> bool:
@@ -78,8 +79,10 @@ class LooseTrades:
         return self.last.event_ns if self.last is not None else self.start_ns
 
     def suspect(self) -> None:
-        """The connection was lost: whatever came after the last trade may be missing."""
+        """The connection was lost, or a frame of it: whatever came after the last trade, the last one that waits too, may be missing."""
         self._is_suspect = self.begin_ns is not None
+        if self._behind[-1] if self._behind else self._held:
+            self._behind.append({})
 
     def on_live(self, trade: Trade) -> list[Trade]:
         """A trade of the stream. Gives those that may go on."""
@@ -88,10 +91,14 @@ class LooseTrades:
             return []
         if not self._is_suspect:
             return [self._pass(trade)]
-        if len(self._held) < self._most_held:
-            self._held.setdefault(trade.trade_id, trade)
-        else:
+        if self.held >= self._most_held:
             self._let_go = True
+            return []
+        if self._let_go:
+            self._let_go = False
+            self.suspect()
+        if not any(trade.trade_id in run for run in (self._held, *self._behind)):
+            (self._behind[-1] if self._behind else self._held)[trade.trade_id] = trade
         return []
 
     def on_page(self, page: Sequence[Trade], *, reaches_back: bool = False) -> Step:
@@ -102,7 +109,7 @@ class LooseTrades:
             return Step([])  # of a server that is behind the one asked before
         joins = any(row.trade_id in self._held for row in rows)
         is_past = self._is_past_held(rows)
-        if is_past and self._let_go and not joins and not overlaps:
+        if is_past and (self._let_go or self._behind) and not joins and not overlaps:
             return self.give_up()  # a second hole, after those that were held: the next answer shows it
         meets = joins or is_past
         fresh = [row for row in rows if not self._is_known(row)]
@@ -127,17 +134,26 @@ class LooseTrades:
 
     def _step(self, going: Sequence[Trade], fresh: list[Trade], *, is_torn: bool) -> Step:
         torn_from_ns = self.begin_ns if is_torn and going else None
-        return Step([self._pass(trade) for trade in going], torn_from_ns, fresh)
+        passed = [self._pass(trade) for trade in going]
+        for run in (self._held, *self._behind):  # an answer may reach over several holes
+            for trade in passed:
+                run.pop(trade.trade_id, None)
+        while self._behind and not self._held:
+            self._held = self._behind.pop(0)
+        return Step(passed, torn_from_ns, fresh)
 
     def _is_past_held(self, rows: Sequence[Trade]) -> bool:
         """Whether the answer goes on beyond the first trade that waits, and so will never have it."""
         return bool(rows) and bool(self._held) and rows[-1].event_ns > min(t.event_ns for t in self._held.values())
 
     def _freed(self) -> list[Trade]:
-        """All that wait. What had no room must still be asked for."""
+        """All that wait up to the next hole. What lies there, and what had no room, must still be asked for."""
         freed = self._sorted(self._held.values())
-        self._held.clear()
-        self._is_suspect, self._let_go = self._let_go, False
+        if self._behind:
+            self._held = self._behind.pop(0)
+        else:
+            self._held = {}
+            self._is_suspect, self._let_go = self._let_go, False
         return freed
 
     def _sorted(self, trades: Iterable[Trade]) -> list[Trade]:

@@ -114,6 +114,7 @@ class TradeFlow:
                 self._clock,
                 self._rng,
                 self._options.patience_s,
+                malformed_tries=self._options.malformed_tries,
             )
         except (VenueError, BadInput) as error:
             self._observer.note("warning", "trades_start_unknown", instrument=self.continuity.instrument, reason=str(error))
@@ -125,7 +126,11 @@ class TradeFlow:
         name, stream = self.continuity.instrument, self.continuity.stream
         try:
             rows = await patiently(
-                lambda: self._connector.fetch_trades(name, stream=stream, limit=1), self._clock, self._rng, self._options.patience_s
+                lambda: self._connector.fetch_trades(name, stream=stream, limit=1),
+                self._clock,
+                self._rng,
+                self._options.patience_s,
+                malformed_tries=self._options.malformed_tries,
             )
         except (VenueError, BadInput) as error:
             self._observer.note("warning", "newest_trade_unknown", instrument=name, reason=str(error))
@@ -161,7 +166,13 @@ class TradeFlow:
         empty = Backoff(self._rng, first_s=0.25, most_s=2.0)
         while (wanted := continuity.wanted) is not None:
             try:
-                rows = await patiently(lambda want=wanted: self._fetch(want), self._clock, self._rng, options.patience_s)  # type: ignore[misc]
+                rows = await patiently(
+                    lambda want=wanted: self._fetch(want),  # type: ignore[misc]
+                    self._clock,
+                    self._rng,
+                    options.patience_s,
+                    malformed_tries=options.malformed_tries,
+                )
             except (VenueError, BadInput) as error:
                 if continuity.is_refuted:
                     self._disbelieve(continuity.disbelieve(), (wanted[1] or 0) + 1, None)
@@ -205,6 +216,7 @@ class TradeFlow:
                 self._clock,
                 self._rng,
                 self._options.patience_s,
+                malformed_tries=self._options.malformed_tries,
             )
         except (VenueError, BadInput):
             return last

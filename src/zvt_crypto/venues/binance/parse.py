@@ -206,6 +206,15 @@ def depth_symbol(payload: bytes) -> str | None:
     return symbol.decode(errors="replace").upper()
 
 
+def may_be_trade_of(payload: bytes) -> str | None:
+    """Whose trade a frame that we cannot read may be (native symbol), "" where it may be anybody's, None where it is none."""
+    end = payload.find(b'"', 11, 140)
+    if not payload.startswith(b'{"stream":"') or end < 0:
+        return ""
+    symbol, _, kind = payload[11:end].partition(b"@")
+    return symbol.decode(errors="replace").upper() if kind in (b"trade", b"aggTrade") else None
+
+
 # ── REST ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

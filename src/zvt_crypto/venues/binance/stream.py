@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import msgspec
 
 from zvt_crypto.domain.errors import Disconnected, Malformed, Refused, Unreachable, VenueError, shown
-from zvt_crypto.domain.events import BookEvent, MarketEvent
-from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
+from zvt_crypto.domain.events import BookEvent, MarketEvent, TradesDoubted
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, TradeStream
 from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
-from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol
+from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol, may_be_trade_of
 from zvt_crypto.venues.binance.spec import EXCHANGE, SUBSCRIBE_MOST
 from zvt_crypto.venues.parsed import CONTROLS, Broken, Control, Drift, DriftLog, Reply, Shutdown
 
@@ -159,7 +159,7 @@ class BinanceStream:
                 self._end(Disconnected(f"{self.name}: {parsed.reason}"))
 
     def _doubt(self, payload: bytes, recv_ns: int, error: Malformed) -> None:
-        """A frame that cannot be read: a book whose update it may have been is not valid any more."""
+        """A frame that cannot be read: a book whose update it may have been is not valid any more, and trades may be missing."""
         self._malformed += 1
         self._observer.count("venue_malformed", exchange=EXCHANGE)
         self._observer.note("warning", "venue_malformed", stream=self.name, reason=str(error))
@@ -169,8 +169,18 @@ class BinanceStream:
             for book in [one] if one is not None else self._books.values():
                 self._ready += book.reset("a depth update could not be read", recv_ns, recv_ns)
                 self._want(book)
+        self._doubt_trades(may_be_trade_of(payload), f"a frame could not be read: {error}", recv_ns)
         if self._malformed >= MALFORMED_MOST:
             self._end(Disconnected(f"{self.name}: {self._malformed} frames could not be read, the last: {error}"))
+
+    def _doubt_trades(self, native: str | None, reason: str, recv_ns: int) -> None:
+        if native is None:
+            return
+        one = self._natives.get(native)
+        for subscription in self.subscriptions:
+            stream: TradeStream = "agg" if subscription.channel == "agg" else "trade"
+            if subscription.channel == stream and one in (None, subscription.instrument):
+                self._ready.append(TradesDoubted(subscription.instrument, stream, reason, recv_ns, recv_ns))
 
     def _end(self, error: VenueError) -> None:
         """The connection is of no use any more: its books are not valid, and that is said before the error."""
