@@ -109,8 +109,10 @@ class LooseTrades:
             return Step([])  # of a server that is behind the one asked before
         joins = any(row.trade_id in self._held for row in rows)
         is_past = self._is_past_held(rows)
-        if is_past and (self._let_go or self._behind) and not joins and not overlaps:
-            return self.give_up()  # a second hole, after those that were held: the next answer shows it
+        if is_past and not joins and not overlaps and (self._let_go or self._behind or self._is_beyond_held(rows[0])):
+            step = self.give_up()  # a second hole, after those that were held: the next answer shows it
+            self._is_suspect = True
+            return step
         meets = joins or is_past
         fresh = [row for row in rows if not self._is_known(row)]
         first_ns = min((t.event_ns for t in self._held.values()), default=None)
@@ -145,6 +147,10 @@ class LooseTrades:
     def _is_past_held(self, rows: Sequence[Trade]) -> bool:
         """Whether the answer goes on beyond the first trade that waits, and so will never have it."""
         return bool(rows) and bool(self._held) and rows[-1].event_ns > min(t.event_ns for t in self._held.values())
+
+    def _is_beyond_held(self, row: Trade) -> bool:
+        """Whether it comes after all that wait: what lies between is not known either."""
+        return all(self._is_newer(row, held) for held in self._held.values())
 
     def _freed(self) -> list[Trade]:
         """All that wait up to the next hole. What lies there, and what had no room, must still be asked for."""
