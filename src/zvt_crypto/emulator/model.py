@@ -9,8 +9,11 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from zvt_crypto.domain.errors import shown
+
 Market = Literal["spot", "usdm", "coinm"]
 E8 = 100_000_000
+_MOST_DIGITS = 20  # before the point: a day's volume of the cheapest coin has 15
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -283,7 +286,12 @@ def text_e16(value: int, decimals: int = 8) -> str:
 
 
 def read_e8(text: str) -> int:
-    """`0.00100000` → 100_000. Digits beyond the eighth are cut. Raises ValueError for what is no decimal number."""
+    """`0.00100000` → 100_000. Digits beyond the eighth are cut. Raises ValueError for what is no decimal number below 1e20."""
     whole, _, fraction = text.partition(".")
+    if len(whole) > _MOST_DIGITS:
+        raise ValueError(f"{shown(text, 40)} has {len(whole)} digits before the point")
     sign = -1 if whole.startswith("-") else 1
-    return sign * (abs(int(whole or "0")) * E8 + int(fraction[:8].ljust(8, "0")))
+    try:
+        return sign * (abs(int(whole or "0")) * E8 + int(fraction[:8].ljust(8, "0")))
+    except ValueError:
+        raise ValueError(f"{shown(text, 40)} is no decimal number") from None

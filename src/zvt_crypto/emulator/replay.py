@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.capture import Capture, Channel
@@ -26,9 +28,12 @@ from zvt_crypto.emulator.model import (
 )
 from zvt_crypto.emulator.reading import SymbolState
 from zvt_crypto.emulator.readings import READINGS
+from zvt_crypto.emulator.tape import is_near
 
 _SAVE_NS = 200 * NS_PER_MS
 _BATCH = 4_096  # frames a poll passes on at most
+# What reading damaged numbers, times and shapes raises.
+_UNREADABLE = (ValueError, ArithmeticError, LookupError, msgspec.MsgspecError)
 
 
 class ReplayWorld:
@@ -66,13 +71,17 @@ class ReplayWorld:
         self._reading = READINGS[capture.exchange](capture)
         self._forget()
         self._load()
+        self._settle()
 
     def _forget(self) -> None:
         """What is known before a run's first frame."""
         self._applied = 0
         self._answered = 0
+        self._left_out = 0
+        self._first_left_out = ""
         reading = self._reading
-        self._event_ms = next((ms for ms in map(reading.event_ms, self.capture.frames[:1000]) if ms), 0)
+        told = ((frame, reading.event_ms(frame)) for frame in self.capture.frames[:1000])
+        self._event_ms = next((ms for frame, ms in told if ms and is_near(ms * NS_PER_MS, frame.recv_ns)), 0)
         self._symbols = {(f.market, f.symbol): reading.state(f.market, f.symbol) for f in _one_each(self.capture.frames)}
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,20 +187,37 @@ class ReplayWorld:
         frames, answers = self.capture.frames, self.capture.answers
         while self._applied < self.position:
             self._arrive(answers)
-            frame = frames[self._applied]
-            state = self._symbols[frame.market, frame.symbol]
-            state.apply(frame)
-            self._event_ms = max(self._event_ms, state.tape.event_ms)
+            self._take(frames[self._applied])
             self._applied += 1
         self._arrive(answers)
 
+    def _take(self, frame: Frame) -> None:
+        """A frame that cannot be read is played as it is; what is derived goes on without it."""
+        state = self._symbols[frame.market, frame.symbol]
+        state.tape.begin(frame.recv_ns)
+        try:
+            state.apply(frame)
+            why = state.tape.left_out
+        except _UNREADABLE as error:
+            why = str(error) or type(error).__name__
+        if why:
+            self._leave_out(f"{frame.market} {frame.stream} of {frame.recv_ns} ns", why)
+        self._event_ms = max(self._event_ms, state.tape.event_ms)
+
+    def _leave_out(self, what: str, why: str) -> None:
+        self._left_out += 1
+        self._first_left_out = self._first_left_out or f"{what}: {why[:160]}"
+
     def _arrive(self, answers: list[RestAnswer]) -> None:
         """Recorded snapshots whose instant has come."""
-        while self._answered < len(answers) and answers[self._answered].at <= self._applied:
+        while self.position and self._answered < len(answers) and answers[self._answered].at <= self._applied:
             answer = answers[self._answered]
             self._answered += 1
-            if (answer.market, answer.symbol) in self._symbols and self.position:
-                self._symbols[answer.market, answer.symbol].arrive(answer)
+            if (answer.market, answer.symbol) in self._symbols:
+                try:
+                    self._symbols[answer.market, answer.symbol].arrive(answer)
+                except _UNREADABLE as error:
+                    self._leave_out(f"answer {answer.market} {answer.symbol} {answer.path}", str(error))
 
     def _of(self, listing: Listing) -> SymbolState:
         self._settle()
@@ -250,6 +276,7 @@ class ReplayWorld:
 
     def status(self) -> dict[str, object]:
         """World.status."""
+        self._settle()
         total = len(self.capture.frames)
         return {
             "mode": "replay",
@@ -259,8 +286,11 @@ class ReplayWorld:
             "started": self._origin is not None,
             "run": self.run,
             "partial_books": self._reading.partial_books(),
-            "damage": self.capture.damage,
+            "damage": self.capture.damage + self._damage(),
         }
+
+    def _damage(self) -> list[str]:
+        return [f"left out of what is derived: {self._left_out}, the first is {self._first_left_out}"] if self._left_out else []
 
     def save(self) -> None:
         """Write the position down, atomically, if it has moved."""

@@ -6,10 +6,18 @@ import contextlib
 
 import msgspec
 
-from zvt_crypto.emulator.binance.recorded import RecordedSymbol, digits_seen, event_ms_of, split_symbol
+from zvt_crypto.emulator.binance.recorded import (
+    Diff,
+    RecordedSymbol,
+    digits_seen,
+    event_ms_of,
+    read_diff,
+    snapshot_book,
+    split_symbol,
+)
 from zvt_crypto.emulator.capture import Capture
-from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Listing, Market, read_e8
+from zvt_crypto.emulator.frames import Frame
+from zvt_crypto.emulator.model import E8, BookImage, Listing, Market, read_e8
 
 _SAMPLE = 2_000  # frames of a symbol that digits are inferred from
 
@@ -18,17 +26,19 @@ class BinanceReading:
     """reading.Reading."""
 
     def __init__(self, capture: Capture) -> None:
-        self._snapshots: dict[tuple[Market, str], list[RestAnswer]] = {}
+        self._snapshots: dict[tuple[Market, str], list[tuple[int, BookImage]]] = {}
         self._infos: dict[Market, bytes] = {}
         for answer in capture.answers:
             if answer.path == "depth":
-                self._snapshots.setdefault((answer.market, answer.symbol), []).append(answer)
+                with contextlib.suppress(ValueError, msgspec.MsgspecError):  # as if it had not been recorded
+                    self._snapshots.setdefault((answer.market, answer.symbol), []).append((answer.at, snapshot_book(answer)))
             elif answer.path == "exchangeInfo":
                 self._infos.setdefault(answer.market, answer.body)
-        self._first_diff: dict[tuple[Market, str], Frame] = {}
+        self._first_diff: dict[tuple[Market, str], Diff] = {}
         for frame in capture.frames:
-            if frame.stream.endswith("@depth"):
-                self._first_diff.setdefault((frame.market, frame.symbol), frame)
+            if frame.stream.endswith("@depth") and (frame.market, frame.symbol) not in self._first_diff:
+                with contextlib.suppress(ValueError, msgspec.MsgspecError):  # the next one is the first
+                    self._first_diff[frame.market, frame.symbol] = read_diff(frame)
         self.listings = _listings(capture, self._infos)
 
     def state(self, market: Market, symbol: str) -> RecordedSymbol:

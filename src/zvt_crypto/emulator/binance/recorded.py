@@ -13,8 +13,8 @@ import msgspec
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Market, Trade, read_e8
-from zvt_crypto.emulator.tape import Tape
+from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Market, Quote, Trade, read_e8
+from zvt_crypto.emulator.tape import Level, Tape, checked_id
 
 _MOST_EARLY = 5_000  # diffs held while no snapshot has come
 # Longer before shorter where one ends in the other.
@@ -115,6 +115,17 @@ _DECODE = {
 SNAPSHOTS = msgspec.json.Decoder(_Snapshot)
 
 
+class Diff(NamedTuple):
+    """A diff, read. Ids: first and last change, last of the diff before where one is told."""
+
+    first_id: int
+    last_id: int
+    previous_id: int | None
+    event_ms: int
+    bids: list[Level]
+    asks: list[Level]
+
+
 class Digits(NamedTuple):
     """Digits after the point that prices and sizes needed so far."""
 
@@ -123,20 +134,23 @@ class Digits(NamedTuple):
 
 
 class RecordedSymbol:
-    """The state of one symbol after the frames applied so far. Books are kept as the wire's own text."""
+    """The state of one symbol after the frames applied so far.
 
-    def __init__(self, market: Market, coming: list[RestAnswer], first_diff: Frame | None) -> None:
+    coming: its recorded snapshots, each with how many frames had come before it. first_diff: the first one of the recording.
+    """
+
+    def __init__(self, market: Market, coming: list[tuple[int, BookImage]], first_diff: Diff | None) -> None:
         self.market = market
         self.tape = Tape()
-        self.quote: _Quote | None = None
+        self.quote: Quote | None = None
         self.mark: Mark | None = None
         self.last_id = 0
         self.is_whole = False  # a recorded snapshot lies under the book
         self.has_gap = False
-        self._bids: dict[str, str] = {}
-        self._asks: dict[str, str] = {}
-        self._early: deque[_Depth] = deque(maxlen=_MOST_EARLY)
-        self._coming = coming  # the recorded snapshots of this symbol
+        self._bids: dict[int, int] = {}
+        self._asks: dict[int, int] = {}
+        self._early: deque[Diff] = deque(maxlen=_MOST_EARLY)
+        self._coming = coming
         self._first_diff = first_diff
 
     # ── Frames ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,19 +162,17 @@ class RecordedSymbol:
         if decoder is None:
             return
         message = decoder.decode(frame.raw())
-        self.tape.event_ms = max(self.tape.event_ms, getattr(message, "E", 0))
         if isinstance(message, _Depth):
-            self._diff(message)
+            self._diff(_diff_of(message))
         elif isinstance(message, _Trade):
             self._trade(message, kind)
         elif isinstance(message, _Quote):
-            self.quote = message
+            self.quote = _quote_of(message)
         elif isinstance(message, _Kline):
             self._kline(message.k)
         elif isinstance(message, _Mark):
-            self.mark = Mark(
-                read_e8(message.p), read_e8(message.i), read_e8(message.r or "0"), message.T * NS_PER_MS, message.E * NS_PER_MS
-            )
+            self._mark(message)
+        self.tape.hear(getattr(message, "E", 0))
 
     def arrive(self, answer: RestAnswer) -> None:
         """A recorded snapshot arrives: it lies under the book if nothing whole does yet."""
@@ -168,16 +180,17 @@ class RecordedSymbol:
             return
         if self.is_whole and not self.has_gap:
             return
-        image = SNAPSHOTS.decode(answer.body)
-        early = [diff for diff in self._early if diff.u > image.lastUpdateId or (self.market == "usdm" and diff.u == image.lastUpdateId)]
+        image = snapshot_book(answer)
+        oldest_id = image.last_id if self.market == "usdm" else image.last_id + 1
+        early = [diff for diff in self._early if diff.last_id >= oldest_id]
         self._bids, self._asks = dict(image.bids), dict(image.asks)
-        self.last_id, self.is_whole, self.has_gap = image.lastUpdateId, True, False
+        self.last_id, self.is_whole, self.has_gap = image.last_id, True, False
         self._early.clear()
         for diff in early:
             self._apply_diff(diff)
 
-    def _diff(self, diff: _Depth) -> None:
-        if self.is_whole and diff.u <= self.last_id:
+    def _diff(self, diff: Diff) -> None:
+        if self.is_whole and diff.last_id <= self.last_id:
             return
         if self.is_whole and not self._continues(diff):
             self.has_gap = True
@@ -185,32 +198,38 @@ class RecordedSymbol:
             self._early.append(diff)
         self._apply_diff(diff)
 
-    def _continues(self, diff: _Depth) -> bool:
-        if diff.pu is not None:
-            return diff.pu == self.last_id or self.last_id >= diff.U
-        return self.last_id + 1 >= diff.U
+    def _continues(self, diff: Diff) -> bool:
+        if diff.previous_id is not None:
+            return diff.previous_id == self.last_id or self.last_id >= diff.first_id
+        return self.last_id + 1 >= diff.first_id
 
-    def _apply_diff(self, diff: _Depth) -> None:
-        for side, rows in ((self._bids, diff.b), (self._asks, diff.a)):
+    def _apply_diff(self, diff: Diff) -> None:
+        for side, rows in ((self._bids, diff.bids), (self._asks, diff.asks)):
             for price, size in rows:
-                if size.strip("0.") == "":
-                    side.pop(price, None)
-                else:
+                if size:
                     side[price] = size
-        self.last_id = diff.u
+                else:
+                    side.pop(price, None)
+        self.last_id = diff.last_id
 
     def _trade(self, t: _Trade, kind: str) -> None:
         price, size, at_ns = read_e8(t.p), read_e8(t.q), t.T * NS_PER_MS
         if kind == "trade":
-            self.tape.add_trade(Trade(t.t, price, size, at_ns, t.m))
+            self.tape.add_trade(Trade(checked_id(t.t), price, size, at_ns, t.m))
         else:
-            self.tape.add_agg(Agg(t.a, price, size, t.f, t.l, at_ns, t.m))
+            self.tape.add_agg(Agg(checked_id(t.a), price, size, checked_id(t.f), checked_id(t.l), at_ns, t.m))
 
     def _kline(self, k: _K) -> None:
         if k.i == "1m":
             opened, high, low, close = (read_e8(text) for text in (k.o, k.h, k.l, k.c))
             turnover, taken, at_ns = read_e8(k.q) * E8, read_e8(k.Q) * E8, k.t * NS_PER_MS
             self.tape.say(Bar(at_ns, opened, high, low, close, read_e8(k.v), turnover, k.n, read_e8(k.V), taken, k.f, k.L))
+
+    def _mark(self, told: _Mark) -> None:
+        at_ns, due_ns = told.E * NS_PER_MS, told.T * NS_PER_MS
+        mark = Mark(read_e8(told.p), read_e8(told.i), read_e8(told.r or "0"), due_ns, at_ns)
+        if self.tape.takes(at_ns, "mark price"):
+            self.mark = mark
 
     # ── Questions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,20 +238,20 @@ class RecordedSymbol:
         that holds it. Where none was recorded, what quotes and diffs have shown: a partial book."""
         if self.is_whole and not self.has_gap:
             return self._shown(limit)
-        coming = next((one for one in self._coming if one.at >= applied), None)
+        coming = next((image for at, image in self._coming if at >= applied), None)
         if coming is not None:
-            return snapshot_book(coming, limit)
+            return coming._replace(bids=coming.bids[:limit], asks=coming.asks[:limit])
         if self.last_id == 0 and self._first_diff is not None:
             return first_book(self._first_diff)._replace(bids=self._shown(limit).bids, asks=self._shown(limit).asks)
         return self._shown(limit)
 
     def _shown(self, limit: int) -> BookImage:
         """The book after the last diff applied. Without a recorded snapshot: what quotes and diffs have shown so far."""
-        bids, asks = _levels(self._bids), _levels(self._asks)
+        bids, asks = self._bids, self._asks
         if (not self.is_whole or self.has_gap) and self.quote is not None:
-            bid, ask = read_e8(self.quote.b), read_e8(self.quote.a)
-            bids = {price: size for price, size in bids.items() if price <= bid} | {bid: read_e8(self.quote.B)}
-            asks = {price: size for price, size in asks.items() if price >= ask} | {ask: read_e8(self.quote.A)}
+            (bid, bid_size), (ask, ask_size) = self.quote.bid, self.quote.ask
+            bids = {price: size for price, size in bids.items() if price <= bid} | {bid: bid_size}
+            asks = {price: size for price, size in asks.items() if price >= ask} | {ask: ask_size}
         at_ns = self.tape.event_ms * NS_PER_MS
         return BookImage(self.last_id, at_ns, sorted(bids.items(), reverse=True)[:limit], sorted(asks.items())[:limit])
 
@@ -241,26 +260,39 @@ class RecordedSymbol:
         day = self.tape.day(self._shown(1))
         if day is None or self.quote is None:
             return day
-        bid, ask = (read_e8(self.quote.b), read_e8(self.quote.B)), (read_e8(self.quote.a), read_e8(self.quote.A))
-        return day._replace(bid=bid, ask=ask)
+        return day._replace(bid=self.quote.bid, ask=self.quote.ask)
 
 
-def _levels(side: dict[str, str]) -> dict[int, int]:
-    return {read_e8(price): read_e8(size) for price, size in side.items()}
+def _levels(rows: list[tuple[str, str]]) -> list[Level]:
+    return [(read_e8(price), read_e8(size)) for price, size in rows]
 
 
-def first_book(frame: Frame) -> BookImage:
+def _diff_of(depth: _Depth) -> Diff:
+    before = None if depth.pu is None else checked_id(depth.pu)
+    return Diff(checked_id(depth.U), checked_id(depth.u), before, depth.E, _levels(depth.b), _levels(depth.a))
+
+
+def _quote_of(quote: _Quote) -> Quote:
+    return Quote(quote.u, quote.E * NS_PER_MS, (read_e8(quote.b), read_e8(quote.B)), (read_e8(quote.a), read_e8(quote.A)))
+
+
+def read_diff(frame: Frame) -> Diff:
+    """A frame of `depth`. Raises ValueError and MsgspecError."""
+    depth = _DECODE["depth"].decode(frame.raw())
+    assert isinstance(depth, _Depth)
+    return _diff_of(depth)
+
+
+def first_book(diff: Diff) -> BookImage:
     """The empty book from which a correct client can go on with a capture's first diff, where no snapshot was recorded."""
-    diff = _DECODE["depth"].decode(frame.raw())
-    assert isinstance(diff, _Depth)
-    return BookImage(diff.U - 1 if diff.pu is None else diff.U, diff.E * NS_PER_MS, [], [])
+    return BookImage(diff.first_id - 1 if diff.previous_id is None else diff.first_id, diff.event_ms * NS_PER_MS, [], [])
 
 
-def snapshot_book(answer: RestAnswer, limit: int) -> BookImage:
-    """A recorded snapshot as an image."""
+def snapshot_book(answer: RestAnswer) -> BookImage:
+    """A recorded snapshot as an image. Raises ValueError and MsgspecError."""
     image = SNAPSHOTS.decode(answer.body)
-    bids, asks = _levels(dict(image.bids)), _levels(dict(image.asks))
-    return BookImage(image.lastUpdateId, image.E * NS_PER_MS, sorted(bids.items(), reverse=True)[:limit], sorted(asks.items())[:limit])
+    bids, asks = dict(_levels(image.bids)), dict(_levels(image.asks))
+    return BookImage(checked_id(image.lastUpdateId), image.E * NS_PER_MS, sorted(bids.items(), reverse=True), sorted(asks.items()))
 
 
 def event_ms_of(frame: Frame) -> int:

@@ -113,4 +113,8 @@ def _contract(market: Market) -> int:
 
 
 def _digits(text: bytes) -> int:
-    return decimals_of(read_e8(text.decode()) or E8)
+    """Digits after the point that a number needs; 0 of what is none."""
+    try:
+        return decimals_of(read_e8(text.decode()) or E8)
+    except ValueError:
+        return 0

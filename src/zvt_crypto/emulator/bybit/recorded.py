@@ -11,7 +11,7 @@ from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS
 from zvt_crypto.emulator.bybit.wire import ID_BITS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import E8, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
-from zvt_crypto.emulator.tape import Tape
+from zvt_crypto.emulator.tape import Level, Tape, checked_id
 
 
 class _Book(msgspec.Struct):
@@ -70,6 +70,13 @@ _DECODE: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
+# Of a ticker: what is told again.
+_TOLD = (
+    "lastPrice", "prevPrice24h", "highPrice24h", "lowPrice24h", "volume24h", "turnover24h", "bid1Price", "bid1Size", "ask1Price",
+    "ask1Size", "markPrice", "indexPrice", "fundingRate", "nextFundingTime",
+)  # fmt: skip
+
+
 class RecordedSymbol:
     """reading.SymbolState. Of several books of different depth, `channel` is the one that REST tells; the others are passed over."""
 
@@ -80,7 +87,7 @@ class RecordedSymbol:
         self._update = 0  # `u` of the book; 0: no snapshot has come
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
-        self._ticker: dict[str, str] = {}
+        self._ticker: dict[str, int] = {}
         self._seen: set[int] = set()
 
     def apply(self, frame: Frame) -> None:
@@ -90,48 +97,48 @@ class RecordedSymbol:
         if decoder is None:
             return
         message = decoder.decode(frame.payload)
-        self.tape.event_ms = max(self.tape.event_ms, message.ts)
         match message:
             case _Books():
                 self._take(message)
             case _Trades():
-                for row in message.data:
-                    self._trade(row)
+                for known, price, size, row in [_traded(row) for row in message.data]:
+                    self._trade(known, price, size, row)
             case _Klines():
-                for kline in message.data:
-                    self.tape.say(_bar(kline))
+                for bar in [_bar(kline) for kline in message.data]:
+                    self.tape.say(bar)
             case _Ticker():
-                self._ticker |= {name: text for name, text in message.data.items() if text}
+                self._ticker |= {name: read_e8(text) for name in _TOLD if (text := message.data.get(name))}
                 self._tell_mark(message.ts)
+        self.tape.hear(message.ts)
 
     def _take(self, message: _Books) -> None:
+        bids, asks, update = _levels(message.data.b), _levels(message.data.a), checked_id(message.data.u)
         if message.type == "snapshot":
             self._bids, self._asks = {}, {}
         elif not self._update:
             return  # changes of a book that nobody knows
-        self._update = message.data.u
-        for side, rows in ((self._bids, message.data.b), (self._asks, message.data.a)):
+        self._update = update
+        for side, rows in ((self._bids, bids), (self._asks, asks)):
             for price, size in rows:
-                if amount := read_e8(size):
-                    side[read_e8(price)] = amount
+                if size:
+                    side[price] = size
                 else:
-                    side.pop(read_e8(price), None)
+                    side.pop(price, None)
 
-    def _trade(self, row: _Trade) -> None:
+    def _trade(self, known: int | None, price: int, size: int, row: _Trade) -> None:
         """Block trades are agreed upon outside of the book, and count in no kline."""
-        known = _number(row.i)
         if row.BT or known is None or known in self._seen:
             return
         self._seen.add(known)
         number = len(self._seen) << ID_BITS | known
-        self.tape.add_trade(Trade(number, read_e8(row.p), read_e8(row.v), row.T * NS_PER_MS, row.S == "Sell"))
+        self.tape.add_trade(Trade(number, price, size, row.T * NS_PER_MS, row.S == "Sell"))
 
     def _tell_mark(self, ts: int) -> None:
         told = self._ticker
-        if "markPrice" in told:
-            due_ns = int(told.get("nextFundingTime", "0")) * NS_PER_MS
-            mark, rate = read_e8(told["markPrice"]), read_e8(told.get("fundingRate", "0"))
-            self.mark = Mark(mark, read_e8(told.get("indexPrice", told["markPrice"])), rate, due_ns, ts * NS_PER_MS)
+        if "markPrice" in told and self.tape.takes(ts * NS_PER_MS, "ticker"):
+            due_ns = told.get("nextFundingTime", 0) // E8 * NS_PER_MS
+            mark, rate = told["markPrice"], told.get("fundingRate", 0)
+            self.mark = Mark(mark, told.get("indexPrice", mark), rate, due_ns, ts * NS_PER_MS)
 
     def arrive(self, answer: RestAnswer) -> None:
         """SymbolState.arrive: snapshots come in the stream."""
@@ -146,27 +153,35 @@ class RecordedSymbol:
         told, image = self._ticker, self.book(0, 1)
         if "lastPrice" not in told:
             return self.tape.day(image)
-        last = read_e8(told["lastPrice"])
-        opened, high, low = (read_e8(told.get(name, told["lastPrice"])) for name in ("prevPrice24h", "highPrice24h", "lowPrice24h"))
-        size, turnover = read_e8(told.get("volume24h", "0")), read_e8(told.get("turnover24h", "0")) * E8
+        last = told["lastPrice"]
+        opened, high, low = (told.get(name, last) for name in ("prevPrice24h", "highPrice24h", "lowPrice24h"))
+        size, turnover = told.get("volume24h", 0), told.get("turnover24h", 0) * E8
         end_ns = self.tape.event_ms * NS_PER_MS
         bar = Bar(end_ns - NS_PER_DAY, opened, high, low, last, size, turnover, 0, 0, 0, -1, -1)
         (bid, ask) = (side[0] if side else (0, 0) for side in (image.bids, image.asks))
         if "bid1Price" in told:
-            bid = read_e8(told["bid1Price"]), read_e8(told.get("bid1Size", "0"))
+            bid = told["bid1Price"], told.get("bid1Size", 0)
         if "ask1Price" in told:
-            ask = read_e8(told["ask1Price"]), read_e8(told.get("ask1Size", "0"))
+            ask = told["ask1Price"], told.get("ask1Size", 0)
         return Day(bar, self.tape.trades[-1] if self.tape.trades else None, opened, bid, ask, bar.open_ns, end_ns)
 
 
 def _number(text: str) -> int | None:
-    """An id as a number: digits on spot, a UUID on contracts; None for anything else."""
+    """An id as a number: digits on spot, a UUID on contracts; None for anything else. Raises ValueError for too many digits."""
     if text.isascii() and text.isdecimal():
-        return int(text)
+        return checked_id(int(text))
     try:
         return UUID(text).int
     except ValueError:
         return None
+
+
+def _traded(row: _Trade) -> tuple[int | None, int, int, _Trade]:
+    return _number(row.i), read_e8(row.p), read_e8(row.v), row
+
+
+def _levels(rows: list[tuple[str, str]]) -> list[Level]:
+    return [(read_e8(price), read_e8(size)) for price, size in rows]
 
 
 def _bar(row: _Kline) -> Bar:

@@ -12,6 +12,7 @@ from zvt_crypto.domain.time import NS_PER_DAY, parse_time
 from zvt_crypto.emulator.coinbase import wire
 from zvt_crypto.emulator.coinbase.names import Product
 from zvt_crypto.emulator.model import Bar, BookImage, Day, Trade, read_e8
+from zvt_crypto.emulator.tape import checked_id
 
 Levels = list[tuple[int, int]]
 
@@ -69,7 +70,7 @@ def read_book(raw: bytes) -> FeedBook:
 def read_match(raw: bytes) -> Trade:
     """`match` or `last_match`; the side is the maker's."""
     row = _MATCHES.decode(raw)
-    return Trade(row.trade_id, read_e8(row.price), read_e8(row.size), moment_ns(row.time), row.side == "buy")
+    return Trade(checked_id(row.trade_id), read_e8(row.price), read_e8(row.size), moment_ns(row.time), row.side == "buy")
 
 
 def read_ticker(raw: bytes) -> Day:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS, parse_time
-from zvt_crypto.emulator.coinbase.feed_recorded import read_book, read_match, read_ticker
+from zvt_crypto.emulator.coinbase.feed_recorded import Levels, read_book, read_match, read_ticker
 from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Mark, Trade, read_e8
-from zvt_crypto.emulator.tape import Tape
+from zvt_crypto.emulator.tape import Tape, checked_id
 
 
 class _Level(msgspec.Struct, gc=False):
@@ -91,32 +91,30 @@ class RecordedProduct:
             case "feed_trade":
                 self._add(read_match(frame.payload))
             case "feed_ticker":
-                self._ticker = read_ticker(frame.payload)
-                self._at_ns(self._ticker.close_ns)
+                day = read_ticker(frame.payload)
+                if day.close_ns == 0 or self.tape.takes(day.close_ns, "ticker"):  # old ones tell no time
+                    self._ticker = day
+                self._at_ns(day.close_ns)
             case "depth":
                 books = _BOOKS.decode(frame.payload)
-                for event in books.events:
-                    self._take(event)
-                self._at(books.timestamp)
+                at_ns = parse_time(books.timestamp)
+                for is_whole, bids, asks in [_read(event) for event in books.events]:
+                    self._change(bids, asks, is_whole=is_whole)
+                self._at_ns(at_ns)
             case "trade":
                 trades = _TRADES.decode(frame.payload)
+                at_ns = parse_time(trades.timestamp)
                 rows = sorted((self._trade(row) for event in trades.events for row in event.trades), key=lambda row: row.id)
                 for row in rows:
                     self._add(row)
-                self._at(trades.timestamp)
+                self._at_ns(at_ns)
             case "ticker":
                 tickers = _TICKERS.decode(frame.payload)
-                self._at(tickers.timestamp)
+                self._at_ns(parse_time(tickers.timestamp))
                 told = next((row for event in tickers.events for row in event.tickers), None)
                 self._ticker = self._ticker if told is None else _day(told, self.tape.event_ms * NS_PER_MS)
 
-    def _take(self, event: _BookEvent) -> None:
-        sides: dict[str, list[tuple[int, int]]] = {}
-        for level in event.updates:
-            sides.setdefault(level.side, []).append((read_e8(level.price_level), read_e8(level.new_quantity)))
-        self._change(sides.get("bid", []), sides.get("offer", []), is_whole=event.type == "snapshot")
-
-    def _change(self, bids: list[tuple[int, int]], asks: list[tuple[int, int]], *, is_whole: bool) -> None:
+    def _change(self, bids: Levels, asks: Levels, *, is_whole: bool) -> None:
         if is_whole:
             self._bids, self._asks, self.is_whole = {}, {}, True
         for side, rows in ((self._bids, bids), (self._asks, asks)):
@@ -132,14 +130,13 @@ class RecordedProduct:
         self._at_ns(row.time_ns)
 
     def _trade(self, row: _Trade) -> Trade:
-        known = int(row.trade_id) if row.trade_id.isdecimal() else self._ids.setdefault(row.trade_id, len(self._ids) + 1)
-        return Trade(known, read_e8(row.price), read_e8(row.size), parse_time(row.time), row.side == "BUY")
-
-    def _at(self, text: str) -> None:
-        self._at_ns(parse_time(text))
+        price, size, at_ns = read_e8(row.price), read_e8(row.size), parse_time(row.time)
+        is_number = row.trade_id.isdecimal()
+        known = checked_id(int(row.trade_id)) if is_number else self._ids.setdefault(row.trade_id, len(self._ids) + 1)
+        return Trade(known, price, size, at_ns, row.side == "BUY")
 
     def _at_ns(self, at_ns: int) -> None:
-        self.tape.event_ms = max(self.tape.event_ms, at_ns // NS_PER_MS)
+        self.tape.hear(at_ns // NS_PER_MS)
 
     def arrive(self, answer: RestAnswer) -> None:
         """SymbolState.arrive: snapshots come in the stream."""
@@ -154,6 +151,13 @@ class RecordedProduct:
         if self._ticker is None:
             return self.tape.day(self.book(0, 1))
         return self._ticker._replace(last=self.tape.trades[-1] if self.tape.trades else None)
+
+
+def _read(event: _BookEvent) -> tuple[bool, Levels, Levels]:
+    sides: dict[str, Levels] = {}
+    for level in event.updates:
+        sides.setdefault(level.side, []).append((read_e8(level.price_level), read_e8(level.new_quantity)))
+    return event.type == "snapshot", sides.get("bid", []), sides.get("offer", [])
 
 
 def _day(ticker: _Ticker, end_ns: int) -> Day:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from zvt_crypto.emulator.coinbase import exchange_feeds, feeds
 from zvt_crypto.emulator.coinbase.feed_recorded import RETOLD
 from zvt_crypto.emulator.coinbase.feeds import ALL, Feed, Level2
@@ -119,7 +121,11 @@ class Switchboard:
         if FEED not in line.stream:
             return [session.renumbered(raw, self.now_ns)]
         at_ns = self._world.server_ns(self.now_ns)
-        return self._framed(session, line, [RETOLD[line.channel](raw, line.product, at_ns)], at_ns)
+        try:
+            text = RETOLD[line.channel](raw, line.product, at_ns)
+        except (ValueError, msgspec.MsgspecError):
+            return []  # what cannot be read cannot be told in other words
+        return self._framed(session, line, [text], at_ns)
 
     def _framed(self, session: Session, line: Line, texts: list[str], at_ns: int) -> list[bytes]:
         if line.api == "exchange":

@@ -6,7 +6,7 @@ Not offered: open interest, price limits, liquidations, mark and index candles (
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -76,11 +76,18 @@ def arg_text(arg: dict[str, str]) -> str:
     return "{" + ",".join(f'"{key}":{msgspec.json.encode(value).decode()}' for key, value in known) + "}"
 
 
+class _Rows(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
 def retold(topic: Topic, raw: bytes) -> Iterable[bytes]:
     """A recorded frame. Where only `trades` was recorded, readers of `trades-all` hear of its rows those that are one fill."""
     if topic.channel != _SINGLE or not topic.stream.endswith(common_name("trades")):
         return (raw,)
-    rows = [row for row in msgspec.json.decode(raw)["data"] if row.get("count", "1") == "1"]
+    try:
+        rows = [row for row in msgspec.json.decode(raw, type=_Rows).data if row.get("count", "1") == "1"]
+    except msgspec.MsgspecError:
+        return ()  # what cannot be read cannot be told in other words
     single = [{key: value for key, value in row.items() if key not in ("count", "seqId")} for row in rows]
     return (wire.push(topic.arg, (msgspec.json.encode(row).decode() for row in single)),) if single else ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import msgspec
@@ -37,8 +38,9 @@ class OkxReading:
         rows: dict[str, _Row] = {}
         for answer in capture.answers:
             if answer.path.startswith("public/instruments"):
-                self._bodies.setdefault((answer.market, answer.path), answer.body)
-                rows |= {row.instId: row for row in msgspec.json.decode(answer.body, type=_Answer).data}
+                with contextlib.suppress(msgspec.MsgspecError):  # a refusal was recorded: then the instruments are inferred
+                    rows |= {row.instId: row for row in msgspec.json.decode(answer.body, type=_Answer).data}
+                    self._bodies.setdefault((answer.market, answer.path), answer.body)
         self.listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}}
         self._snapshots: set[tuple[Market, str]] = set()
         self._books: set[tuple[Market, str]] = set()

@@ -7,7 +7,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
 from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
-from zvt_crypto.emulator.tape import Tape
+from zvt_crypto.emulator.tape import Tape, checked_id
 
 _Level = tuple[str, str, str, str]
 
@@ -87,7 +87,7 @@ class RecordedInstrument:
         self.is_whole = False
         self._bids: dict[int, int] = {}
         self._asks: dict[int, int] = {}
-        self._ticker: _Ticker | None = None
+        self._day: Day | None = None
 
     def apply(self, frame: Frame) -> None:
         """SymbolState.apply."""
@@ -99,23 +99,25 @@ class RecordedInstrument:
             for book in message.data:
                 self._take(book, message.action)
         elif isinstance(message, _Candles):
-            for row in message.data:
-                self.tape.say(_bar(row, self._listing))
+            for bar in [_bar(row, self._listing) for row in message.data]:
+                self.tape.say(bar)
         else:
             for one in message.data:
                 self._tell(one, kind)
 
     def _take(self, book: _Book, action: str) -> None:
+        bids, asks = ([(read_e8(price), self._size(size)) for price, size, *_ in rows] for rows in (book.bids, book.asks))
+        seq_id, at_ms = self.seq_id + 1 if book.seqId is None else checked_id(book.seqId), int(book.ts)
         if action == "snapshot":
             self._bids, self._asks, self.is_whole = {}, {}, True
-        for side, rows in ((self._bids, book.bids), (self._asks, book.asks)):
-            for price, size, *_ in rows:
-                if (amount := self._size(size)) == 0:
-                    side.pop(read_e8(price), None)
+        for side, levels in ((self._bids, bids), (self._asks, asks)):
+            for price, size in levels:
+                if size:
+                    side[price] = size
                 else:
-                    side[read_e8(price)] = amount
-        self.seq_id = self.seq_id + 1 if book.seqId is None else book.seqId
-        self._at(book.ts)
+                    side.pop(price, None)
+        self.seq_id = seq_id
+        self.tape.hear(at_ms)
 
     def _size(self, text: str) -> int:
         """A size on the wire as the listing counts."""
@@ -124,21 +126,20 @@ class RecordedInstrument:
 
     def _tell(self, one: _Trade | _Ticker | _MarkPrice, kind: str) -> None:
         if isinstance(one, _Trade):
-            last, sell, at_ns = int(one.tradeId), one.side == "sell", int(one.ts) * NS_PER_MS
+            last, sell, at_ns = checked_id(int(one.tradeId)), one.side == "sell", int(one.ts) * NS_PER_MS
             price, size = read_e8(one.px), self._size(one.sz)
             if kind == "aggTrade":
-                self.tape.add_agg(Agg(last, price, size, last - int(one.count) + 1, last, at_ns, sell))
+                self.tape.add_agg(Agg(last, price, size, checked_id(last - int(one.count) + 1), last, at_ns, sell))
             if kind == "trade" or one.count == "1":
                 self.tape.add_trade(Trade(last, price, size, at_ns, sell))
         elif isinstance(one, _Ticker):
-            self._ticker = one
+            day = self._day_of(one)
+            self._day = day if self.tape.takes(day.close_ns, "ticker") else self._day
         else:
             mark = read_e8(one.markPx)
-            self.mark = Mark(mark, mark, 0, 0, int(one.ts) * NS_PER_MS)
-        self._at(one.ts)
-
-    def _at(self, ts: str) -> None:
-        self.tape.event_ms = max(self.tape.event_ms, int(ts))
+            told = Mark(mark, mark, 0, 0, int(one.ts) * NS_PER_MS)
+            self.mark = told if self.tape.takes(told.event_ns, "mark price") else self.mark
+        self.tape.hear(int(one.ts))
 
     def arrive(self, answer: RestAnswer) -> None:
         """SymbolState.arrive: snapshots come in the stream."""
@@ -150,15 +151,16 @@ class RecordedInstrument:
 
     def day(self) -> Day | None:
         """SymbolState.day: the newest recorded ticker, else what the trades show."""
-        ticker = self._ticker
-        if ticker is None:
+        if self._day is None:
             return self.tape.day(self.book(0, 1))
+        return self._day._replace(last=self.tape.trades[-1] if self.tape.trades else None)
+
+    def _day_of(self, ticker: _Ticker) -> Day:
         end_ns = int(ticker.ts) * NS_PER_MS
         opened, high, low, last = (read_e8(text) for text in (ticker.open24h, ticker.high24h, ticker.low24h, ticker.last))
         bar = Bar(end_ns - 86_400 * 10**9, opened, high, low, last, self._size(ticker.vol24h), self._turnover(ticker), 0, 0, 0, -1, -1)
         bid, ask = (read_e8(ticker.bidPx), self._size(ticker.bidSz)), (read_e8(ticker.askPx), self._size(ticker.askSz))
-        newest = self.tape.trades[-1] if self.tape.trades else None
-        return Day(bar, newest, opened, bid, ask, bar.open_ns, end_ns)
+        return Day(bar, None, opened, bid, ask, bar.open_ns, end_ns)
 
     def _turnover(self, ticker: _Ticker) -> int:
         """Told on spot (quote) and of inverse contracts (base); of linear ones it is not."""
