@@ -18,6 +18,7 @@ from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
+from zvt_crypto.venues.fields import FieldLog, FieldWatch, Kind
 from zvt_crypto.venues.parsed import CONTROLS, Ask, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
@@ -62,6 +63,10 @@ class StreamManners(Protocol):
         """What a frame holds. Raises Malformed."""
         ...
 
+    def kind_of(self, payload: bytes) -> Kind | None:
+        """Of which kind a frame is, and the names that are known of it; None where nothing is. May raise what decoding raises."""
+        ...
+
     def doubted(self, payload: bytes) -> Sequence[str] | None:
         """Whose book update (entity ids) a frame that cannot be read may have been; None: anybody's."""
         ...
@@ -74,7 +79,8 @@ class StreamManners(Protocol):
 class InbandStream:
     """A connection that is open already. `books` holds a BookSync for every instrument whose depth is subscribed.
 
-    snapshot_timeout_s: how long a snapshot may take before it is asked for (again).
+    snapshot_timeout_s: how long a snapshot may take before it is asked for (again). fields: where unknown names are told, for all
+    connections of an exchange together.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class InbandStream:
         observer: Observer,
         *,
         snapshot_timeout_s: float = RENEW_TIMEOUT_S,
+        fields: FieldLog | None = None,
     ) -> None:
         self.name = name
         self.subscriptions = tuple(subscriptions)
@@ -95,6 +102,7 @@ class InbandStream:
         self._clock, self._observer = clock, observer
         self._snapshot_timeout_s = snapshot_timeout_s
         self._drift = DriftLog(manners.exchange, name, observer)
+        self._fields = FieldWatch(fields or FieldLog(manners.exchange, observer))
         self._ready: list[MarketEvent] = []
         self._ended: VenueError | None = None
         self._malformed = 0
@@ -159,6 +167,8 @@ class InbandStream:
         except Disconnected as error:
             self._end(error)
             return
+        if self._fields.wants(frames):
+            self._fields.look(frames, self._manners.kind_of)
         for payload, recv_ns in frames:
             if self._ended is not None:
                 return  # what comes after the end would bring books back that were said to be stale
@@ -205,6 +215,8 @@ class InbandStream:
         made = book.on_stream_snapshot(news) if isinstance(news, BookSnapshot) else book.on_delta(news)
         if made:
             self._ready += made
+            if any(isinstance(event, BookStale) for event in made):  # what was lost may not have been of books alone
+                self._doubt_trades(b"", "a message of a book was lost", news.recv_ns)
         else:
             self._heard.add(news.instrument)
         if book.book.is_valid:
@@ -239,10 +251,14 @@ class InbandStream:
         for book in self._books.values() if whose is None else [self._books[one] for one in whose if one in self._books]:
             self._ready += book.reset(f"a book update could not be read: {error}", recv_ns, recv_ns)
             self._renew(book.instrument)
-        for instrument in self._manners.doubted_trades(payload):
-            self._ready.append(TradesDoubted(instrument, "trade", f"a frame could not be read: {error}", recv_ns, recv_ns))
+        self._doubt_trades(payload, f"a frame could not be read: {error}", recv_ns)
         if self._malformed >= MALFORMED_MOST:
             self._end(Disconnected(f"{self.name}: {self._malformed} frames could not be read, the last: {error}"))
+
+    def _doubt_trades(self, payload: bytes, reason: str, recv_ns: int) -> None:
+        """Where ids do not show what is lost, the venue is asked."""
+        for instrument in self._manners.doubted_trades(payload):
+            self._ready.append(TradesDoubted(instrument, "trade", reason, recv_ns, recv_ns))
 
     def _end(self, error: VenueError) -> None:
         """The connection is of no use any more: its books are not valid, and that is said before the error."""

@@ -10,6 +10,7 @@ import msgspec
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Throttled, Unreachable, VenueError
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.ports import HISTORY_PRIORITY, Clock, Observer, Priority, RateBudget, Response, Transport
+from zvt_crypto.venues.fields import FieldLog, FieldWatch, Kind
 
 T = TypeVar("T")
 # A reading of the venue's clock is believed this long.
@@ -45,6 +46,7 @@ class RestManners(msgspec.Struct, frozen=True):
     believe: (call, response) → (bucket, used) as the venue counts, None where it does not say.
     closes: call → the buckets that are closed as well where the venue bans us.
     time: market → the call for the venue's clock, and how its body is read (ns).
+    kind_of: call → the kind of its answer and the names that are known of it, None where nothing is.
     """
 
     exchange: str
@@ -56,6 +58,7 @@ class RestManners(msgspec.Struct, frozen=True):
     fallbacks: Mapping[str, str] = {}
     believe: Callable[[Call, Response], tuple[str, int] | None] = lambda _call, _response: None
     closes: Callable[[Call], tuple[str, ...]] = lambda _call: ()
+    kind_of: Callable[[Call], Kind | None] = lambda _call: None
 
 
 class RestCaller:
@@ -64,6 +67,7 @@ class RestCaller:
     def __init__(self, transport: Transport, clock: Clock, budget: RateBudget, observer: Observer, manners: RestManners) -> None:
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
         self._manners = manners
+        self._fields = FieldWatch(FieldLog(manners.exchange, observer))
         self._base = dict(manners.hosts)
         self._samples: dict[str, ClockSample] = {}
         for bucket, (limit, window_ms) in manners.limits.items():
@@ -153,6 +157,8 @@ class RestCaller:
         self._believe(call, response, sent_ns)
         error = self._manners.judge(call, response, self._clock.now_ns() // NS_PER_MS)
         if error is None:
+            if (kind := self._manners.kind_of(call)) is not None:
+                self._fields.see(kind, response.body, self._clock.now_ns())
             return response
         self._observer.count("venue_errors", exchange=self._manners.exchange, market=call.market, code=error.code)
         if isinstance(error, Throttled):

@@ -34,6 +34,7 @@ from zvt_crypto.venues.binance.rest import manners
 from zvt_crypto.venues.binance.spec import EXCHANGE, BinanceHosts, BinanceOptions, Market, Route
 from zvt_crypto.venues.binance.stream import BinanceStream
 from zvt_crypto.venues.binance.symbols import market_of, natives_of, parse_exchange_info
+from zvt_crypto.venues.fields import FieldLog
 from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.listing import ids_of, relisted
 from zvt_crypto.venues.parsed import Drift, note_drift
@@ -62,6 +63,7 @@ class BinanceConnector:
         self.hosts = hosts or BinanceHosts()
         self.options = options or BinanceOptions()
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
+        self._fields = FieldLog(EXCHANGE, observer)
         self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._history = History(self._rest, self._drifted)
         self._ws_base: dict[Route, str] = {
@@ -234,7 +236,9 @@ class BinanceConnector:
         depth = [s.instrument for s in subscriptions if s.channel == "depth"]
         books = {instrument: BookSync(instrument, CONTINUITY[market]) for instrument in depth}
         parser = FrameParser(market, natives)
-        return BinanceStream(name, socket, parser, subscriptions, books, natives, self._stream_snapshot, self._clock, self._observer)
+        return BinanceStream(
+            name, socket, parser, subscriptions, books, natives, self._stream_snapshot, self._clock, self._observer, self._fields
+        )
 
     async def _connect(self, route: Route, names: Sequence[str]) -> Socket:
         # Symbols outside ASCII exist; `@` and `/` stay as the venue writes them.

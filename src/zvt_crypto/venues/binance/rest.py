@@ -9,6 +9,7 @@ from zvt_crypto.domain.errors import VenueError
 from zvt_crypto.ports import Response
 from zvt_crypto.venues.binance import request, spec
 from zvt_crypto.venues.binance.faults import fate
+from zvt_crypto.venues.binance.fields import answer_kind
 from zvt_crypto.venues.binance.parse import parse_time
 from zvt_crypto.venues.binance.spec import BinanceHosts, Market
 from zvt_crypto.venues.rest import Call, RestManners
@@ -23,6 +24,7 @@ def manners(hosts: BinanceHosts) -> RestManners:
         limits=spec.LIMITS,
         judge=_judge,
         time=_time,
+        kind_of=answer_kind,
         believe=_believe,
         closes=lambda call: (spec.CONNECT_BUCKETS[cast("Market", call.market)],),
     )

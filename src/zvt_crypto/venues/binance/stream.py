@@ -13,8 +13,10 @@ from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, TradeSt
 from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
+from zvt_crypto.venues.binance.fields import frame_kind
 from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol, may_be_trade_of
 from zvt_crypto.venues.binance.spec import EXCHANGE, SUBSCRIBE_MOST
+from zvt_crypto.venues.fields import FieldLog, FieldWatch
 from zvt_crypto.venues.parsed import CONTROLS, Broken, Control, Drift, DriftLog, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
@@ -29,7 +31,10 @@ FetchSnapshot = Callable[[str], Awaitable[BookSnapshot]]
 
 
 class BinanceStream:
-    """A connection that is open already. `books` holds a BookSync for every instrument whose depth is subscribed."""
+    """A connection that is open already. `books` holds a BookSync for every instrument whose depth is subscribed.
+
+    fields: where unknown names are told, for all connections together.
+    """
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class BinanceStream:
         fetch_snapshot: FetchSnapshot,
         clock: Clock,
         observer: Observer,
+        fields: FieldLog | None = None,
     ) -> None:
         self.name = name
         self.subscriptions = tuple(subscriptions)
@@ -51,6 +57,7 @@ class BinanceStream:
         self._ended: VenueError | None = None
         self._malformed = 0
         self._drift = DriftLog(EXCHANGE, name, observer)
+        self._fields = FieldWatch(fields or FieldLog(EXCHANGE, observer))
         self._unacknowledged: set[int] = set()
         self._frames: asyncio.Task[list[tuple[bytes, int]]] | None = None
         self._queue: list[str] = []  # instruments whose book wants a snapshot, first come first served
@@ -117,6 +124,8 @@ class BinanceStream:
             self._end(error)
 
     def _take(self, frames: list[tuple[bytes, int]]) -> None:
+        if self._fields.wants(frames):
+            self._fields.look(frames, frame_kind)
         parse, ready = self._parser.parse, self._ready
         for payload, recv_ns in frames:
             try:

@@ -33,6 +33,7 @@ from zvt_crypto.venues.bybit.parse import FrameParser
 from zvt_crypto.venues.bybit.rest import manners
 from zvt_crypto.venues.bybit.spec import EXCHANGE, BybitHosts, BybitOptions, Category
 from zvt_crypto.venues.bybit.symbols import category_of, natives_of, parse_instruments
+from zvt_crypto.venues.fields import FieldLog
 from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.inverse import units_of
@@ -63,6 +64,7 @@ class BybitConnector:
         self.hosts = hosts or BybitHosts()
         self.options = options or BybitOptions()
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
+        self._fields = FieldLog(EXCHANGE, observer)
         self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._history = History(self._rest, self._drifted)
         self._numbers = count(1)
@@ -224,7 +226,7 @@ class BybitConnector:
         books, trades = ({s.instrument: self._topic(s) for s in subscriptions if s.channel == one} for one in ("depth", "trade"))
         speaks = BybitManners(category, parser, list(dict.fromkeys(map(self._topic, subscriptions))), books, trades)
         syncs = {instrument: BookSync(instrument, CONTINUITY) for instrument in books}
-        return InbandStream(name, socket, speaks, subscriptions, syncs, self._clock, self._observer)
+        return InbandStream(name, socket, speaks, subscriptions, syncs, self._clock, self._observer, fields=self._fields)
 
     def _routes(self, subscriptions: Sequence[Subscription]) -> list[tuple[Subscription, ...]]:
         """Of one category: a new one is begun where the topics of the last have grown to what a connection takes."""

@@ -9,6 +9,7 @@ import msgspec
 
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.venues.bybit import spec
+from zvt_crypto.venues.bybit.fields import frame_kind
 from zvt_crypto.venues.bybit.parse import FrameParser, topic_of
 from zvt_crypto.venues.bybit.spec import Category
 from zvt_crypto.venues.inband import Message
@@ -26,6 +27,7 @@ class BybitManners:
     ping: bytes | None = b'{"req_id":"ping","op":"ping"}'
     ping_s = spec.PING_S
     messages_per_s = spec.MESSAGES_PER_S
+    kind_of = staticmethod(frame_kind)
 
     def __init__(
         self, category: Category, parser: FrameParser, topics: Sequence[str], books: Mapping[str, str], trades: Mapping[str, str]

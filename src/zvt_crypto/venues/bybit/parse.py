@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union
 import msgspec
 from msgspec import Meta
 
-from zvt_crypto.domain.errors import Malformed
+from zvt_crypto.domain.errors import Malformed, shown
+from zvt_crypto.domain.events import TradesDoubted
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Kline, Side, Trade
 from zvt_crypto.domain.time import FIXED_NS, Interval, is_aligned
 from zvt_crypto.venues.bybit import wire
@@ -170,6 +171,8 @@ class FrameParser:
                 side = SIDES.get(row.S)
                 if side is None or row.BT or row.s != native:
                     made.append(self._odd_trade(row, native))
+                    if not row.BT:
+                        made.append(TradesDoubted(instrument, "trade", f"side {shown(row.S)}", row.T * 1_000_000, recv_ns))
                 else:
                     made.append(Trade(instrument, "trade", row.i, row.p, row.v, side, row.T * 1_000_000, recv_ns))
             return made

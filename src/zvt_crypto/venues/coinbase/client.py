@@ -36,6 +36,7 @@ from zvt_crypto.venues.coinbase.routing import divided, is_route
 from zvt_crypto.venues.coinbase.spec import EXCHANGE, CoinbaseHosts, CoinbaseOptions, Market
 from zvt_crypto.venues.coinbase.symbols import Listing, market_of, parse_products, products_of
 from zvt_crypto.venues.coinbase.trades import ContractTrades, PairTrades
+from zvt_crypto.venues.fields import FieldLog
 from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
@@ -67,6 +68,7 @@ class CoinbaseConnector:
         self.hosts = hosts or CoinbaseHosts()
         self.options = options or CoinbaseOptions()
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
+        self._fields = FieldLog(EXCHANGE, observer)
         self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._candles = Candles(self._rest, clock, self._drifted)
         self._longer = Longer(self._candles)
@@ -219,7 +221,9 @@ class CoinbaseConnector:
         await self._budget.acquire(spec.MESSAGE_BUCKET, len(spoken.subscribe()), "live")
         socket = await connect(self._transport, self._budget, self.hosts.advanced_ws, spec.CONNECT_BUCKET, spec.BUCKETS.values())
         name = f"{EXCHANGE} {next(self._numbers)}"
-        stream = InbandStream(name, socket, spoken, subscriptions, books, self._clock, self._observer, snapshot_timeout_s=spec.SNAPSHOT_S)
+        stream = InbandStream(
+            name, socket, spoken, subscriptions, books, self._clock, self._observer, snapshot_timeout_s=spec.SNAPSHOT_S, fields=self._fields
+        )
         try:
             await stream.subscribe()
         except BaseException:

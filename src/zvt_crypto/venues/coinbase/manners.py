@@ -13,6 +13,7 @@ import msgspec
 from zvt_crypto.domain.errors import Malformed
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.coinbase import spec
+from zvt_crypto.venues.coinbase.fields import frame_kind
 from zvt_crypto.venues.coinbase.parse import FrameParser, sequence_of
 from zvt_crypto.venues.coinbase.product import Product
 from zvt_crypto.venues.inband import Message
@@ -26,6 +27,7 @@ class CoinbaseManners:
     ping: bytes | None = None  # the heartbeats are theirs
     ping_s = 0.0
     messages_per_s = spec.MESSAGES_PER_S
+    kind_of = staticmethod(frame_kind)
 
     def __init__(self, subscriptions: Sequence[Subscription], products: Mapping[str, Product], asked: Mapping[str, str]) -> None:
         self._wanted: dict[str, list[str]] = {}

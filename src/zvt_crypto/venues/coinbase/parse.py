@@ -239,8 +239,8 @@ class FrameParser:
         for event in w.events:
             for channel, wanted in self._wanted.items():
                 named = event.subscriptions.get(channel)
-                if named is not None:
-                    lacking = sorted(wanted.difference(named))
+                if isinstance(named, list):
+                    lacking = sorted(wanted.difference(one for one in named if isinstance(one, str)))
                     made.append(Reply(channel, f"{channel} without {', '.join(lacking)}" if lacking else None))
         return made
 

@@ -10,6 +10,7 @@ from zvt_crypto.ports import Response
 from zvt_crypto.venues.coinbase import request, spec
 from zvt_crypto.venues.coinbase.answers import parse_time
 from zvt_crypto.venues.coinbase.faults import fate
+from zvt_crypto.venues.coinbase.fields import answer_kind
 from zvt_crypto.venues.coinbase.spec import Api, CoinbaseHosts
 from zvt_crypto.venues.rest import Call, RestManners
 
@@ -23,6 +24,7 @@ def manners(hosts: CoinbaseHosts) -> RestManners:
         slides=True,
         judge=_judge,
         time=_time,
+        kind_of=answer_kind,
         believe=_believe,
         closes=lambda _call: (*spec.BUCKETS.values(), spec.CONNECT_BUCKET),
     )

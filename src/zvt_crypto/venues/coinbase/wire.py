@@ -8,7 +8,7 @@ other.
 # ruff: noqa: N815 -- the names are the venue's own
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -142,9 +142,9 @@ class CandlesWire(msgspec.Struct, gc=False):
 
 
 class SubscriptionsEvent(msgspec.Struct):
-    """Everything that is subscribed now, not only what changed."""
+    """Everything that is subscribed now, not only what changed: channel → product ids. What else may stand there is not ours."""
 
-    subscriptions: dict[str, list[str]]
+    subscriptions: dict[str, Any]
 
 
 class SubscriptionsWire(msgspec.Struct):

@@ -25,6 +25,7 @@ from zvt_crypto.domain.time import Interval, parse_interval
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Channel, Clock, Observer, RateBudget, Subscription, Transport, VenueStream
 from zvt_crypto.venues.arguments import check_depth, check_ids, check_stream
+from zvt_crypto.venues.fields import FieldLog
 from zvt_crypto.venues.handshake import connect
 from zvt_crypto.venues.inband import InbandStream
 from zvt_crypto.venues.listing import ids_of, relisted
@@ -62,6 +63,7 @@ class OkxConnector:
         self.hosts = hosts or OkxHosts()
         self.options = options or OkxOptions()
         self._transport, self._clock, self._budget, self._observer = transport, clock, budget, observer
+        self._fields = FieldLog(EXCHANGE, observer)
         self._rest = RestCaller(transport, clock, budget, observer, manners(self.hosts))
         self._history = History(self._rest, self._drifted)
         self._numbers = count(1)
@@ -189,7 +191,7 @@ class OkxConnector:
         books = {one.instrument: BookSync(one.instrument, CONTINUITY) for one in subscriptions if one.channel == "depth"}
         socket = await connect(self._transport, self._budget, self.hosts.ws + spec.WS_PATHS[route], spec.CONNECT_BUCKET, spec.LIMITS)
         name = f"{EXCHANGE} {route} {next(self._numbers)}"
-        stream = InbandStream(name, socket, spoken, subscriptions, books, self._clock, self._observer)
+        stream = InbandStream(name, socket, spoken, subscriptions, books, self._clock, self._observer, fields=self._fields)
         try:
             await stream.subscribe()
         except BaseException:

@@ -9,6 +9,7 @@ import msgspec
 from zvt_crypto.ports import Subscription
 from zvt_crypto.venues.inband import Message
 from zvt_crypto.venues.okx import spec
+from zvt_crypto.venues.okx.fields import frame_kind
 from zvt_crypto.venues.okx.parse import FrameParser, reply_id
 from zvt_crypto.venues.okx.units import Traded
 from zvt_crypto.venues.parsed import Parsed
@@ -24,6 +25,7 @@ class OkxManners:
     ping: bytes | None = spec.PING
     ping_s = spec.PING_S
     messages_per_s = spec.MESSAGES_PER_S
+    kind_of = staticmethod(frame_kind)
 
     def __init__(self, subscriptions: Sequence[Subscription], natives: Mapping[str, str], traded: Mapping[str, Traded]) -> None:
         """natives: entity id → the venue's symbol, of what is subscribed; traded: the venue's symbol → what it is."""

@@ -8,6 +8,7 @@ from zvt_crypto.domain.errors import VenueError
 from zvt_crypto.ports import Response
 from zvt_crypto.venues.okx import request, spec
 from zvt_crypto.venues.okx.faults import fate
+from zvt_crypto.venues.okx.fields import answer_kind
 from zvt_crypto.venues.okx.parse_rest import parse_time
 from zvt_crypto.venues.okx.spec import OkxHosts
 from zvt_crypto.venues.rest import Call, RestManners
@@ -22,6 +23,7 @@ def manners(hosts: OkxHosts) -> RestManners:
         slides=True,
         judge=_judge,
         time=_time,
+        kind_of=answer_kind,
         closes=lambda _call: tuple(spec.LIMITS),
     )
 
