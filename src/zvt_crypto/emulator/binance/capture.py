@@ -53,7 +53,7 @@ def _judge(lines: Sequence[Line]) -> Market:
         if line.address or line.url:
             continue
         envelope = ENVELOPES.decode(line.payload)
-        bare = _BARES.decode(envelope.data if envelope.stream else line.payload)
+        bare = _bare(envelope.data if envelope.stream else line.payload)
         if bare.pu is not None or bare.e == "bookTicker" or bare.X is not None:
             return "usdm"
         if bare.M is not None or bare.e == "depthUpdate" or (not bare.e and bare.u):
@@ -68,9 +68,17 @@ def _frame(line: Line, market: Market) -> Frame | None:
         if len(parts) < 2:
             return None
         return Frame(line.recv_ns, market, parts[0].upper(), "@".join(parts[:2]), line.payload, True)
-    bare = _BARES.decode(line.payload)
+    bare = _bare(line.payload)
     channel = _channel(bare)
     return Frame(line.recv_ns, market, bare.s, f"{bare.s.lower()}@{channel}", line.payload, False) if channel and bare.s else None
+
+
+def _bare(raw: bytes | msgspec.Raw) -> _Bare:
+    """What a frame tells of itself: nothing where its fields are of other kinds."""
+    try:
+        return _BARES.decode(raw)
+    except msgspec.ValidationError:
+        return _Bare()
 
 
 def _channel(bare: _Bare) -> str:

@@ -31,7 +31,8 @@ class BinanceReading:
         for answer in capture.answers:
             if answer.path == "depth":
                 with contextlib.suppress(ValueError, msgspec.MsgspecError):  # as if it had not been recorded
-                    self._snapshots.setdefault((answer.market, answer.symbol), []).append((answer.at, snapshot_book(answer)))
+                    image = snapshot_book(answer)
+                    self._snapshots.setdefault((answer.market, answer.symbol), []).append((answer.at, image))
             elif answer.path == "exchangeInfo":
                 self._infos.setdefault(answer.market, answer.body)
         self._first_diff: dict[tuple[Market, str], Diff] = {}
