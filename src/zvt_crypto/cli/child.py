@@ -15,6 +15,7 @@ from zvt_crypto.ports import Channel
 
 START_S = 120.0  # a capture of a gigabyte is read first
 END_S = 5.0
+_KEPT_BYTES = 16_384  # of what it says on stderr
 _MAIN = "from zvt_crypto.cli.main import main; main()"
 
 
@@ -39,8 +40,62 @@ class EmulatorPlace(msgspec.Struct, frozen=True):
     frames: int = 0
 
 
+class EmulatorProcess:
+    """The running process. Its stderr is read as long as it lives: a full pipe would stop it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._kept = b""
+        self._reading = asyncio.ensure_future(self._read())
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        while said := await self._process.stderr.read(_KEPT_BYTES):
+            self._kept = (self._kept + said)[-_KEPT_BYTES:]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it lives."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Until it has ended: its exit code."""
+        return await self._process.wait()
+
+    def last_line(self) -> str:
+        """What it said last on stderr, "" for nothing."""
+        lines = self._kept.decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+    async def all_said(self) -> str:
+        """The last line of one that has ended, or closed its stderr."""
+        await self._reading
+        return self.last_line()
+
+    async def end(self) -> None:
+        """Ask it to end, by closing its stdin; kill it after END_S."""
+        process = self._process
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                async with asyncio.timeout(END_S):
+                    await process.wait()
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+
+
 @contextlib.asynccontextmanager
-async def emulator_process(arguments: Sequence[str]) -> AsyncIterator[tuple[EmulatorPlace, asyncio.subprocess.Process]]:
+async def emulator_process(arguments: Sequence[str]) -> AsyncIterator[tuple[EmulatorPlace, EmulatorProcess]]:
     """`zvt-crypto emulator <arguments>` on free ports. Raises what it says on stderr when it does not start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _MAIN, "emulator", *arguments, "--rest-port", "0", "--ws-port", "0", "--with-parent",
@@ -48,35 +103,20 @@ async def emulator_process(arguments: Sequence[str]) -> AsyncIterator[tuple[Emul
         start_new_session=True,  # Ctrl-C is for us: we end it after what reads from it
     )  # fmt: skip
     assert process.stdout is not None
+    emulator = EmulatorProcess(process)
     try:
         async with asyncio.timeout(START_S):
             line = await process.stdout.readline()
         if not line:
-            raise await _failed(process)
-        yield msgspec.json.decode(line, type=EmulatorPlace), process
+            raise await _failed(emulator)
+        yield msgspec.json.decode(line, type=EmulatorPlace), emulator
     finally:
-        await _end(process)
+        await emulator.end()
 
 
-async def _failed(process: asyncio.subprocess.Process) -> ZvtCryptoError:
-    assert process.stderr is not None
-    said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-    last = (said[-1] if said else f"it ended with {await process.wait()}").removeprefix("error: ")
+async def _failed(process: EmulatorProcess) -> ZvtCryptoError:
+    last = (await process.all_said() or f"it ended with {await process.wait()}").removeprefix("error: ")
     message, _, code = last.rpartition(" [")
     if code.rstrip("]") == BadCapture.code:
         return BadCapture(message)
     return BadInput(message or last) if await process.wait() == 2 else ZvtCryptoError(f"the emulator did not start: {last}")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    assert process.stdin is not None
-    process.stdin.close()
-    try:
-        async with asyncio.timeout(END_S):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()

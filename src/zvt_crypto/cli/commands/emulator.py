@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ from zvt_crypto.cli import exits
 from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.domain.errors import BadInput, shown
+
+ALONE_S = 5.0  # from the parent's end to ours, in good order; then without
 
 if TYPE_CHECKING:
     from zvt_crypto.emulator.dialect import Dialect
@@ -75,8 +79,6 @@ def ports_of(rest_port: int, ws_port: int, count: int) -> list[tuple[int, int]]:
 
 
 def _plan(file: Path, dialect: Dialect) -> None:
-    import time
-
     from zvt_crypto.emulator.script import read_script, set_up
 
     if not file.is_file():
@@ -93,8 +95,6 @@ def _dialect(exchange: str) -> Callable[[World], Dialect]:
 
 
 def _market(symbols: tuple[str, ...] | None, seed: int, rate: float) -> Any:
-    import time
-
     from zvt_crypto.emulator.market import MarketWorld
 
     return MarketWorld(seed=seed, start_ns=time.time_ns(), symbols=listing_of(symbols), events_per_s=rate)
@@ -182,18 +182,21 @@ def _told(world: Any) -> dict[str, Any]:
 
 
 async def _parent_gone() -> None:
-    """Done when stdin, a pipe that our parent holds, is closed: the kernel does that even for kill -9."""
-    gone = asyncio.Event()
+    """Done when stdin, a pipe that our parent holds, is closed: the kernel does that even for kill -9.
 
-    def read() -> None:
-        with contextlib.suppress(BlockingIOError):
-            if not os.read(sys.stdin.fileno(), 4096):
-                gone.set()
+    A thread looks, since the loop may be busy for ever: then it ends the process itself, ALONE_S later.
+    """
+    gone, loop, pipe = asyncio.Event(), asyncio.get_running_loop(), sys.stdin.fileno()
+    os.set_blocking(pipe, True)
 
-    loop = asyncio.get_running_loop()
-    os.set_blocking(sys.stdin.fileno(), False)
-    loop.add_reader(sys.stdin.fileno(), read)
-    try:
-        await gone.wait()
-    finally:
-        loop.remove_reader(sys.stdin.fileno())
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(pipe, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            loop.call_soon_threadsafe(gone.set)
+        time.sleep(ALONE_S)
+        os._exit(exits.FAILURE)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+    await gone.wait()

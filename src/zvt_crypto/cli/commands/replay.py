@@ -13,7 +13,7 @@ import msgspec
 
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.captures import check_captures
-from zvt_crypto.cli.child import EmulatorPlace, Held, emulator_process
+from zvt_crypto.cli.child import EmulatorPlace, EmulatorProcess, Held, emulator_process
 from zvt_crypto.cli.commands.up import make_console, open_log
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run, stop_signals
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 POLL_S = 0.25
 SETTLE_S = 1.0  # how long nothing must be under way after the last frame: a hole that is being filled is under way
 SETTLE_MOST_S = 60.0
+SILENT_S = 30.0  # an emulator that does not tell its position for so long will not go on
 LEAD_NS = 60 * NS_PER_S  # an exchange's time stamp may be older than our receipt of it
 
 
@@ -72,7 +73,7 @@ async def _play(
     settings: Settings,
     observer: Any,
     place: EmulatorPlace,
-    process: asyncio.subprocess.Process,
+    process: EmulatorProcess,
     symbols: tuple[str, ...] | None,
     serve: bool,
     console: Console | None,
@@ -117,17 +118,23 @@ def plan_replay(connector: ExchangeConnector, place: EmulatorPlace, symbols: tup
     return list(made)
 
 
-async def _played(place: EmulatorPlace, process: asyncio.subprocess.Process, node: Node, console: Console | None) -> None:
-    """Until every frame has been played and everything of it is stored."""
-    import aiohttp
-
-    await _first_of(node.platform.ready, process.wait)  # an emulator that died first is told below
-    said = 0
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+async def _played(place: EmulatorPlace, process: EmulatorProcess, node: Node, console: Console | None) -> None:
+    """Until every frame has been played and everything of it is stored. Raises ZvtCryptoError when the emulator ends or falls silent."""
+    loop = asyncio.get_running_loop()
+    async with ask_session() as session:
+        # An emulator that died first is told below.
+        await _first_of(node.platform.ready, process.wait, lambda: _silent(session, place, process))
+        said, answered_s = 0, loop.time()
         while True:
             if process.returncode is not None:
-                raise ZvtCryptoError(f"the emulator ended with {process.returncode}; the same command goes on from here")
-            status = await _status(session, place.rest_url)
+                last = await process.all_said()
+                raise ZvtCryptoError(
+                    f"the emulator ended with {process.returncode}{f' ({last})' if last else ''}; the same command goes on from here"
+                )
+            if status := await _status(session, place.rest_url):
+                answered_s = loop.time()
+            elif loop.time() - answered_s > SILENT_S:
+                raise _silence(process)
             if status.get("done"):
                 break
             tenth = 10 * int(status.get("frames", 0)) // max(1, place.frames)
@@ -135,7 +142,33 @@ async def _played(place: EmulatorPlace, process: asyncio.subprocess.Process, nod
                 said = tenth
                 console.print(f"{10 * tenth:>3} %  {node.recorder.rows:,} rows", markup=False)
             await asyncio.sleep(POLL_S)
+    for damage in status.get("damage", ()):
+        if console is not None:
+            console.print(f"the recording: {damage}", markup=False, soft_wrap=True)
     await _settled(node)
+
+
+def ask_session() -> Any:
+    """What the emulator's status is asked with."""
+    import aiohttp
+
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
+
+
+async def _silent(session: Any, place: EmulatorPlace, process: EmulatorProcess) -> None:
+    """Raises ZvtCryptoError once the emulator has not told its status for SILENT_S; returns never."""
+    loop = asyncio.get_running_loop()
+    answered_s = loop.time()
+    while loop.time() - answered_s <= SILENT_S:
+        if await _status(session, place.rest_url):
+            answered_s = loop.time()
+        await asyncio.sleep(POLL_S)
+    raise _silence(process)
+
+
+def _silence(process: EmulatorProcess) -> ZvtCryptoError:
+    last = f" (it said last: {said})" if (said := process.last_line()) else ""
+    return ZvtCryptoError(f"the emulator has not answered for {SILENT_S:g} s{last}; the same command goes on from here")
 
 
 async def _settled(node: Node) -> None:
