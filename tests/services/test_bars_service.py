@@ -152,7 +152,8 @@ def test_a_hole_in_ids_that_jump_is_known_from_the_gap_alone():
         async with Bench(intervals=(), continuity="increasing").running() as bench:
             for number in range(0, 400, 3):
                 if number == 150:
-                    bench.feed.publish(Gap(BTC, "trade", 0, 0, None, None, "x", None))
+                    between = trade(147).event_ns, trade(150).event_ns + 1
+                    bench.feed.publish(Gap(BTC, "trade", *between, None, None, "x", None))
                 bench.feed.publish(trade(number))
             # 00:01 is whole without trades 60, 61, ...; the gap lies between 147 and 150, in 00:02
             assert minutes(await bench.klines(final=True, settle_s=6)) == [1, 3, 4, 5]

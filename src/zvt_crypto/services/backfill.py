@@ -64,6 +64,7 @@ class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
     read_rows: int = 20_000
     patience_s: float = 600.0
     malformed_tries: int = 4  # a page of words instead of data, for example, does not become data by waiting long
+    of_recording: bool = False  # the venue plays one: where its ids rise, what it answers by time is all there is
     heal_rows: int = 100_000  # a hundred pages of a thousand: some minutes of a venue's budget
 
 
@@ -323,7 +324,9 @@ class Backfill:
 
     def _run(self, name: str, stream: TradeStream, start_ns: int, end_ns: int, most_rows: int | None = None) -> TradeRun:
         rows = self._options.read_rows
-        return TradeRun(self._connector, self._store, self._clock, self._ask, name, stream, start_ns, end_ns, rows, most_rows)
+        is_whole = self._options.of_recording and self._connector.trade_continuity(name, stream) == "increasing"
+        asked = (self._connector, self._store, self._clock, self._ask)
+        return TradeRun(*asked, name, stream, start_ns, end_ns, rows, most_rows, is_whole=is_whole)
 
     async def _venue_time(self) -> int:
         return await self._ask(self._connector.fetch_server_time)

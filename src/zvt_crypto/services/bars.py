@@ -17,6 +17,7 @@ from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval
 from zvt_crypto.engine.roll import ROLL_BASE
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, Observer, Reader, Store
+from zvt_crypto.services.addup import AddUp
 from zvt_crypto.services.mend import Mender
 from zvt_crypto.services.rebuild import InstrumentBars, Rebuild
 
@@ -59,6 +60,7 @@ class BarService:
         self._streams: dict[str, TradeStream] = {}
         self._gaps: dict[str, Gap] = {}  # the newest before the first trade of an instrument
         self._dirty: dict[str, None] = {}
+        self._sums: dict[str, AddUp] = {}
         self._venue_ns: dict[tuple[str, Interval], int] = {}
         self._mender = Mender(store, clock, observer, self._publish_mended)
         self._rebuild = Rebuild(store, clock, self._publish_finals, self._options.rebuild_ns, self._options.read_rows)
@@ -112,13 +114,17 @@ class BarService:
         if bars is not None and kline.final and kline.interval is _MINUTE:
             bars.on_venue_minute(kline)
             self._pass_doubts(bars)
+            self._add_up(bars, kline)
 
     def _on_gap(self, gap: Gap) -> None:
         if gap.filled_from is not None or gap.channel != self._stream_of(gap.instrument):
             return
         bars = self._bars.get(gap.instrument)
         if bars is not None:
-            bars.trades.on_gap(gap.first_id, gap.last_id)
+            forming = bars.trades.forming
+            is_past = gap.first_id is None and forming is not None and gap.end_ns <= forming.open_ns
+            if not is_past:  # what is known to lack something by now is out
+                bars.trades.on_gap(gap.first_id, gap.last_id)
         else:
             self._gaps[gap.instrument] = gap
 
@@ -126,10 +132,26 @@ class BarService:
         for kline in klines:
             if kline.final:
                 self._feed.publish(kline)
+                if kline.interval is _MINUTE and kline.source == "trades" and (bars := self._bars.get(kline.instrument)) is not None:
+                    self._add_up(bars, kline)
                 continue
             self._observer.count("bars_torn", interval=kline.interval)
             if kline.interval is not _MINUTE:
                 self._mender.tear((kline.instrument, kline.interval, kline.open_ns))
+
+    def _add_up(self, bars: InstrumentBars, minute: Kline) -> None:
+        """Where ids do not show what is missing, the exchange's own minute does."""
+        if bars.trades.continuity != "opaque":
+            return
+        name = minute.instrument
+        sums = self._sums.setdefault(name, AddUp(name, bars.trades.stream))
+        was_otherwise = sums.is_otherwise
+        gap = sums.on_minute(minute)
+        if gap is not None:
+            self._observer.count("trades_not_adding_up", instrument=name)
+            self._feed.publish(gap)
+        elif sums.is_otherwise and not was_otherwise:
+            self._observer.note("warning", "minutes_never_add_up", instrument=name, since=minute.open_ns)
 
     def _publish_mended(self, kline: Kline) -> None:
         self._feed.publish(kline)

@@ -11,7 +11,7 @@ import msgspec
 from zvt_crypto.domain.errors import StoreUnavailable, VenueError
 from zvt_crypto.domain.events import Event
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Observer, Reader, Spool, Store, WhenFull
-from zvt_crypto.services.backfill import Backfill
+from zvt_crypto.services.backfill import Backfill, BackfillOptions
 from zvt_crypto.services.bars import BarOptions, BarService
 from zvt_crypto.services.books import BookOptions, BookSampler
 from zvt_crypto.services.feed import MemoryFeed
@@ -97,7 +97,8 @@ class Platform:
         self.books: BookSampler | None = None
         if live is not None and self._options.books.every_s:
             self.books = BookSampler(live, self._followed_books, self.feed.publish, clock, self._options.books)
-        self._backfills = [Backfill(c, store, clock, observer, rng=self._rng) for c in connectors]
+        healing = BackfillOptions(of_recording=self._options.ingest.of_recording is not None)
+        self._backfills = [Backfill(c, store, clock, observer, healing, rng=self._rng) for c in connectors]
 
     async def run(self) -> None:
         """Raises GaveUp when a part cannot do its job."""

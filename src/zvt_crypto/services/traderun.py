@@ -18,7 +18,8 @@ PAGE_ROWS = 5_000
 
 class TradeRun:
     """Trades of one id space with times in [start_ns, end_ns). `absent`: parts of that range (or of the ids asked for) that the venue
-    has not, or does not show to be whole; those that touch are one. After `most_rows` (None: no bound) it ends early, and `at_ns` is how
+    has not, or does not show to be whole; those that touch are one. is_whole: the venue is known to have nothing else, since it is a
+    recording. After `most_rows` (None: no bound) it ends early, and `at_ns` is how
     far it came."""
 
     def __init__(
@@ -33,6 +34,8 @@ class TradeRun:
         end_ns: int,
         read_rows: int,
         most_rows: int | None = None,
+        *,
+        is_whole: bool = False,
     ) -> None:
         self.rows = 0
         self.absent: list[tuple[int, int]] = []
@@ -47,6 +50,7 @@ class TradeRun:
         self._end_ns = end_ns
         self._read_rows = read_rows
         self._most_rows = most_rows
+        self._is_whole = is_whole
         self.at_ns = start_ns  # the time of the newest trade looked at
 
     @property
@@ -131,7 +135,7 @@ class TradeRun:
                 break
             seen = frozenset(trade.trade_id for trade in page if trade.event_ns == at_ns)
             progress(self._done_ms(), self.total_ms, self.rows)
-        if not reaches and not await reaches_back(self._fetch, self._start_ns, PAGE_ROWS):
+        if not reaches and not self._is_whole and not await reaches_back(self._fetch, self._start_ns, PAGE_ROWS):
             self.absent.append((self._start_ns, self._end_ns if first is None else first.event_ns + 1))
 
     async def fetch_all(self, first_id: int, progress: Callable[[int, int | None, int], None]) -> None:

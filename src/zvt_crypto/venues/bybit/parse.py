@@ -37,6 +37,8 @@ _FRAMES: dict[str, type] = {
     "kline": wire.KlineFrame,
     "tickers": wire.TickerFrame,
 }
+# Answers that need nothing.
+_QUIET = frozenset({"unsubscribe", "auth"})
 _NO_BEGINNING = "ticker change without a beginning"
 
 
@@ -286,7 +288,7 @@ def _answer(loose: wire.LooseWire) -> Found:
         return (Reply(number, f"{loose.op or 'request'} {code}{loose.ret_msg or loose.retMsg or 'without a reason'}"),)
     if loose.op == "subscribe":
         return (Reply(number, None),)
-    return () if loose.op is not None else (Drift("frame", "without a topic"),)
+    return () if loose.op in _QUIET else (Drift("answer", loose.op) if loose.op is not None else Drift("frame", "without a topic"),)
 
 
 def _decoder(kind: Any) -> Callable[[bytes], Any]:
