@@ -260,11 +260,6 @@ class InbandStream:
         for instrument in self._manners.doubted_trades(payload):
             self._ready.append(TradesDoubted(instrument, "trade", reason, recv_ns, recv_ns))
 
-    def _doubt_trades(self, payload: bytes, reason: str, recv_ns: int) -> None:
-        """Where ids do not show what is lost, the venue is asked."""
-        for instrument in self._manners.doubted_trades(payload):
-            self._ready.append(TradesDoubted(instrument, "trade", reason, recv_ns, recv_ns))
-
     def _end(self, error: VenueError) -> None:
         """The connection is of no use any more: its books are not valid, and that is said before the error."""
         if self._ended is not None:
