@@ -52,6 +52,20 @@ def test_after_a_fault_of_any_kind_all_is_there_or_flagged(venue, kind, figure):
     assert all(one.trades > 400 and one.minutes >= 2 for one in made)
 
 
+@pytest.mark.parametrize("which", ["pair", "perp"])
+@pytest.mark.parametrize("venue", EVERY)
+def test_what_a_stall_swallows_that_is_too_short_for_a_new_connection_is_fetched_or_flagged(venue, which, figure):
+    script = "".join(f'[[fault]]\nat = "{at}s"\nkind = "stall"\nfor = "{seconds}s"\n' for at, seconds in ((75, 2), (90, 1), (105, 3)))
+
+    async def go():
+        return await scripted(live_for(venue, which, "stall", 3), "short stall", script)
+
+    made = virtual.run(go())
+    figure(f"short stalls, {venue} {which}: {made.trades} trades, {made.lost} flagged as lost, {made.gaps} gaps")
+    assert made.wrong == []
+    assert made.trades > 300
+
+
 @pytest.mark.parametrize("venue", EVERY)
 def test_a_delisted_instrument_is_left_out_and_comes_back_when_it_is_listed_again(venue):
     async def go():
