@@ -163,10 +163,7 @@ def test_a_listing_a_delisting_and_a_finer_tick_show_in_exchange_info() -> None:
     assert desk.get("/api/v3/depth", "symbol=NEWUSDT&limit=5")["bids"]
 
 
-def test_binance_has_no_restart_of_ids_and_a_replay_no_listings() -> None:
-    desk = scripted(one("restart_books"))
-    with pytest.raises(BadInput, match="never restarts"):
-        desk.wait(6)
+def test_a_replay_has_no_listings_to_change() -> None:
     replay = BinanceDialect(ReplayWorld(Capture([], [], [])))
     with pytest.raises(BadInput, match="delist needs a market"):
         set_up(read_script(one("delist", symbol="BTCUSDT")), replay, START_NS)
@@ -200,23 +197,16 @@ def test_what_is_repeated_happens_again() -> None:
         (one("refuse", what="udp"), "unknown what 'udp': known are ws, rest, all"),
         (one("tls", what=1), "unknown what '1'"),
         (one("tls", times=2), "tls takes for, what, not 'times'"),
+        (one("cut", exchange="kraken"), "fault 1: unknown exchange 'kraken': known are binance, bybit, okx, coinbase"),
+        (one("cut", exchange=["okx"]), "unknown exchange"),
+        ("[[fault]]\nkind = ['cut']", "unknown kind"),
+        (one("tls", what=["ws"]), "unknown what"),
         ("fault = [1]", "fault 1 is not a table"),
     ],
 )
 def test_a_wrong_script_is_refused_with_the_value(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         read_script(text)
-
-
-def test_a_wrong_market_or_symbol_or_tick_is_named() -> None:
-    for text, said in [
-        (one("delist", market="options"), "options"),
-        (one("delist", symbol="NOPE"), "NOPE"),
-        (one("finer_tick", factor=3), "3 times finer"),
-        (one("list", base="BTC"), "listed twice"),
-    ]:
-        with pytest.raises(BadInput, match=said):
-            scripted(text).wait(6)
 
 
 def test_every_kind_is_in_the_guide() -> None:

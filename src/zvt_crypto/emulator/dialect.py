@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.faults import Faults
@@ -59,8 +59,14 @@ class Session(Protocol):
 
 
 class Dialect(Protocol):
-    """One exchange's protocol. Carriers call `poll`, then send what stands in the sessions' outboxes."""
+    """One exchange's protocol. Carriers call `poll`, then send what stands in the sessions' outboxes.
 
+    `exchange` is its name, `markets` what it lists, and `never` the kinds of faults that it never has, with the reason.
+    """
+
+    exchange: ClassVar[str]
+    markets: ClassVar[tuple[Market, ...]]
+    never: ClassVar[Mapping[str, str]]
     world: World
     faults: Faults
 

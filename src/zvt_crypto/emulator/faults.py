@@ -9,6 +9,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from zvt_crypto.domain.errors import BadInput
 from zvt_crypto.domain.time import NS_PER_S
 
 _PAGE = b"<html><head><title>%d</title></head><body><center><h1>%d</h1></center><hr><center>nginx</center></body></html>"
@@ -57,11 +58,14 @@ class _Rule(NamedTuple):
 class Faults:
     """The faults in force. Times are the carrier's `now_ns`; nothing here looks at a clock.
 
-    `phrases` is set by the dialect: status → what its exchange says with it; an HTML page for every other status.
+    `phrases` is set by the dialect: status → what its exchange says with it; an HTML page for every other status. `on_failure` hears of
+    a planned fault that could not be done when its time came.
     """
 
     def __init__(self) -> None:
         self.dropped = 0
+        self.on_failure: Callable[[str], None] = lambda _: None
+        self._failed: set[int] = set()
         self.phrases: Mapping[int, Phrase] = MappingProxyType({})
         self.bent: dict[str, int] = {}  # kind → frames that it happened to
         self.skew_ns = 0  # the exchange's clock against the machine's
@@ -220,12 +224,21 @@ class Faults:
         heappush(self._agenda, (at_ns, next(self._numbers), action, every_ns))
 
     def run_due(self, now_ns: int) -> None:
-        """Do what is due."""
+        """Do what is due. What cannot be done is told and left out: a fault of the script is none of the exchange's own."""
         while self._agenda and self._agenda[0][0] <= now_ns:
             at_ns, number, action, every_ns = heappop(self._agenda)
-            action(now_ns)
+            try:
+                action(now_ns)
+            except BadInput as error:
+                self._tell_once(number, str(error))
             if every_ns is not None:
                 heappush(self._agenda, (max(at_ns + every_ns, now_ns + 1), number, action, every_ns))
+
+    def _tell_once(self, number: int, why: str) -> None:
+        """One that repeats fails a thousand times a second, if its script says so."""
+        if number not in self._failed:
+            self._failed.add(number)
+            self.on_failure(why)
 
     def due_ns(self) -> int | None:
         """When something is due next."""

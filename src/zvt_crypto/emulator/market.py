@@ -16,6 +16,7 @@ from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS
 from zvt_crypto.emulator.bars import INTERVALS, floor_open
 from zvt_crypto.emulator.instrument import MarketInstrument
+from zvt_crypto.emulator.listings import Listings
 from zvt_crypto.emulator.model import (
     Agg,
     Bar,
@@ -88,12 +89,25 @@ READY_SYMBOLS = (*DEFAULT_SYMBOLS, INVERSE)
 
 
 def symbol_for(market: Market, base: str, quote: str = "USDT") -> Symbol:
-    """A plausible instrument of any name: the default one where there is one, else priced by a draw on its name."""
-    for known in DEFAULT_SYMBOLS:
+    """A plausible instrument of any name: the ready-made one where there is one, else priced by a draw on its name.
+
+    Raises BadInput for an inverse one that is not quoted in USD.
+    """
+    for known in READY_SYMBOLS:
         if (known.market, known.base, known.quote) == (market, base, quote):
             return known
     price = round(10 ** generator("price", base, quote).uniform(0, 3), 2)
+    if market == "coinm":
+        if quote != "USD":
+            raise BadInput(f"an inverse contract is quoted in USD, not in {shown(quote)}")
+        return Symbol(market, base, quote, f"{price:.2f}", "0.0001", "1", 12, "1", volatility=1e-4, contract="10")
     return Symbol(market, base, quote, f"{price:.2f}", "0.0001", "0.1", max(1.0, 8_000 / price), volatility=1e-4)
+
+
+def listing_of(symbol: Symbol, listed_ns: int) -> Listing:
+    """The symbol as a world lists it."""
+    tick, lot, least = (read_e8(text) for text in (symbol.tick, symbol.lot, symbol.min_notional))
+    return Listing(symbol.market, symbol.name, symbol.base, symbol.quote, tick, lot, least, listed_ns, read_e8(symbol.contract))
 
 
 class _Stream:
@@ -164,7 +178,7 @@ class MarketWorld:
             raise BadInput(f"history_days {history_days} is out of range: 1 to {_MOST_DAYS}")
         live_ns = start_ns // NS_PER_MINUTE * NS_PER_MINUTE - _WARM_NS
         self._lanes: dict[tuple[Market, str], _Lane] = {}
-        self._listings: dict[Market, dict[str, Listing]] = {"spot": {}, "usdm": {}, "coinm": {}}
+        self._listings = Listings()
         self._heap: list[tuple[int, int, int, int, _Stream | None]] = []
         self._by_index: list[_Lane] = []
         self._out: list[Emission] = []
@@ -179,13 +193,8 @@ class MarketWorld:
                 lane.wake()
 
     def _add(self, symbol: Symbol, live_ns: int, begin_ns: int, history_days: int) -> _Lane:
-        if symbol.name in self._listings[symbol.market]:
-            raise BadInput(f"symbol {shown(symbol.name)} is listed twice on {symbol.market}")
-        days_ns = history_days * 1440 * NS_PER_MINUTE
-        tick, lot, least = (read_e8(text) for text in (symbol.tick, symbol.lot, symbol.min_notional))
-        listing = Listing(
-            symbol.market, symbol.name, symbol.base, symbol.quote, tick, lot, least, live_ns - days_ns, read_e8(symbol.contract)
-        )
+        listing = listing_of(symbol, live_ns - history_days * 1440 * NS_PER_MINUTE)
+        self._listings.add(listing)
         temper = Temper(self._events_per_s, volatility=symbol.volatility, typical_lots=symbol.lots)
 
         def start(lane: _Lane) -> MarketInstrument:
@@ -194,7 +203,6 @@ class MarketWorld:
             return made
 
         lane = _Lane(listing, len(self._by_index), start)
-        self._listings[symbol.market][symbol.name] = listing
         self._lanes[lane.key] = lane
         self._by_index.append(lane)
         return lane
@@ -256,40 +264,31 @@ class MarketWorld:
 
     # ── Changes of the listing ────────────────────────────────────────────────────────────────────────────────────────
 
-    def list_symbol(self, symbol: Symbol) -> None:
-        """List one more instrument, from now on. Raises BadInput where it is listed already."""
-        live_ns = self._now_ns // NS_PER_MINUTE * NS_PER_MINUTE
+    def list_symbol(self, symbol: Symbol, at_ns: int | None = None) -> None:
+        """List one more instrument, from the minute of `at_ns` (now) on. Raises BadInput where it is listed already."""
+        live_ns = (self._now_ns if at_ns is None else at_ns) // NS_PER_MINUTE * NS_PER_MINUTE
         self._add(symbol, live_ns, live_ns, history_days=0).wake()
 
     def delist(self, market: Market, name: str) -> None:
         """Stop an instrument: it trades no more, and is listed no more. Raises BadInput."""
-        self._listed(market, name)
+        self._listings.remove(market, name)
         lane = self._lanes.pop((market, name))
         lane.is_gone = True
         lane.immediate.clear()
         lane.streams.clear()
-        del self._listings[market][name]
 
-    def refine_tick(self, market: Market, name: str, by: int) -> None:
+    def refine_tick(self, market: Market, name: str, by: float) -> None:
         """Let the price step be `by` times finer from now on (2, 5 or 10). Raises BadInput where there is no such step."""
-        listing = self._listed(market, name)
-        if by not in (2, 5, 10) or listing.tick_e8 % by:
-            raise BadInput(f"tick {listing.tick_e8 / 1e8} of {name} cannot be {by} times finer")
-        self._listings[market][name] = msgspec.structs.replace(listing, tick_e8=listing.tick_e8 // by)
+        self._listings.refine(market, name, by)
 
     def revise_minute(self, market: Market, name: str) -> None:
         """Correct the newest closed minute after the fact, as exchanges do: one lot more at its close, sent once more to who listens."""
-        self._listed(market, name)
+        self._listings.get(market, name)
         lane = self._lanes[market, name]
         bar = lane.instrument.revise_minute()
         for stream in lane.streams.values():
             if stream.kind == "kline" and stream.interval == "1m":
                 self._emit(lane, stream.name, BarEvent("1m", bar, True, self._now_ns))
-
-    def _listed(self, market: Market, name: str) -> Listing:
-        if name not in self._listings[market]:
-            raise BadInput(f"{market} has no {shown(name)}; it has {', '.join(self._listings[market])}")
-        return self._listings[market][name]
 
     # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -418,7 +417,7 @@ class MarketWorld:
 
     def listings(self, market: Market) -> dict[str, Listing]:
         """World.listings."""
-        return self._listings[market]
+        return self._listings.of(market)
 
     def recorded(self, market: Market, path: str) -> bytes | None:
         """Nothing was recorded."""

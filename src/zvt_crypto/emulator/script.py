@@ -4,6 +4,7 @@
 [[fault]]
 at = "30s"            # after the emulator's start: 500ms, 30s, 2m, 1h30m
 every = "5m"          # optional: again and again
+exchange = "bybit"    # optional: at this one only, where several are played
 kind = "drop"
 match = "depthUpdate" # only frames whose text holds this
 times = 3
@@ -15,21 +16,23 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import msgspec
 
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.time import NS_PER_S
+from zvt_crypto.emulator.changes import CHANGES, Change, Timed, change_of, try_plan
 from zvt_crypto.emulator.dialect import Dialect
+from zvt_crypto.emulator.dialects import DIALECTS
 from zvt_crypto.emulator.faults import DOORS, Bend, Faults
-from zvt_crypto.emulator.market import MarketWorld, symbol_for
+from zvt_crypto.emulator.market import MarketWorld
 
 MOST_FAULTS = 10_000
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
-# kind → the keys that it takes beside at, every and kind.
+# kind → the keys that it takes beside at, every, exchange and kind.
 KINDS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(get_args(Bend), ("match", "times")),
     "delay": ("match", "times", "by"),
@@ -53,12 +56,24 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """One fault of a script. Times in seconds."""
+    """One fault of a script, its `number`th. Times in seconds. `exchange`: at this one only."""
 
+    number: int
     at_s: float
     every_s: float | None
+    exchange: str | None
     kind: str
     keys: dict[str, Any]
+
+    @property
+    def where(self) -> str:
+        """How an error names it."""
+        return f"fault {self.number} ({self.kind})"
+
+    @property
+    def every_ns(self) -> int | None:
+        """Nanoseconds until it comes again."""
+        return None if self.every_s is None else int(self.every_s * NS_PER_S)
 
 
 def read_script(text: str) -> list[Planned]:
@@ -77,12 +92,79 @@ def read_script(text: str) -> list[Planned]:
 
 
 def set_up(script: list[Planned], dialect: Dialect, start_ns: int) -> None:
-    """Put the faults on the dialect's agenda. Raises BadInput for what this world or exchange cannot do."""
+    """As `set_up_all`, for one exchange."""
+    set_up_all(script, [dialect], start_ns)
+
+
+def set_up_all(script: list[Planned], dialects: Sequence[Dialect], start_ns: int) -> None:
+    """Put the faults on the agendas of exchanges that are played side by side.
+
+    Raises BadInput, and then none is set up, for what one of them cannot do: known by itself, or by what its entries before it do to what
+    is listed. What cannot be done when its time comes all the same is told to `Faults.on_failure`, and left out.
+    """
+    running = [dialect.exchange for dialect in dialects]
     for one in script:
-        action = _action(one, dialect)
-        dialect.faults.needs_tls |= one.kind == "tls"
-        every_ns = None if one.every_s is None else int(one.every_s * NS_PER_S)
-        dialect.faults.plan(start_ns + int(one.at_s * NS_PER_S), action, every_ns)
+        if one.exchange is not None and one.exchange not in running:
+            raise BadInput(f"{one.where} is for exchange {shown(one.exchange)}, which is not played; played: {', '.join(running)}")
+    parts = [(dialect, [one for one in script if one.exchange in (None, dialect.exchange)]) for dialect in dialects]
+    changes = [_changes(part, dialect, dialects, start_ns) for dialect, part in parts]
+    for (dialect, part), changed in zip(parts, changes, strict=True):
+        for one in part:
+            dialect.faults.needs_tls |= one.kind == "tls"
+            change = changed.get(one.number)
+            action = _action(one, dialect) if change is None else _change_action(change, dialect)
+            dialect.faults.plan(start_ns + int(one.at_s * NS_PER_S), _named(one, dialect, action), one.every_ns)
+
+
+def _changes(part: list[Planned], dialect: Dialect, dialects: Sequence[Dialect], start_ns: int) -> dict[int, Timed]:
+    """By number, the changes of what is listed. Raises BadInput for everything of the part that this exchange cannot do."""
+    changes: dict[int, Timed] = {}
+    for one in part:
+        where = f"{one.where} at {dialect.exchange}"
+        if one.kind in dialect.never:
+            able = [other for other in dialects if one.kind not in other.never]
+            raise BadInput(f"{where}: {dialect.never[one.kind]}{_hint(able)}")
+        if one.kind in CHANGES:
+            change = _change(one, dialect, where)
+            if change.market not in dialect.markets:
+                able = [other for other in dialects if change.market in other.markets]
+                raise BadInput(f"{where}: market {change.market} is not listed there, only {', '.join(dialect.markets)}{_hint(able)}")
+            changes[one.number] = Timed(where, start_ns + int(one.at_s * NS_PER_S), one.every_ns, change)
+    if isinstance(dialect.world, MarketWorld):
+        try_plan(list(changes.values()), dialect.world)
+    return changes
+
+
+def _change(one: Planned, dialect: Dialect, where: str) -> Change:
+    if not isinstance(dialect.world, MarketWorld):
+        raise BadInput(f"{where}: {one.kind} needs a market: a replay shows what was recorded")
+    try:
+        return change_of(one.kind, one.keys)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
+
+
+def _hint(able: list[Dialect]) -> str:
+    """How to keep an entry for those that can do it."""
+    names = [f'"{other.exchange}"' for other in able]
+    return f"; for one that does, say exchange = {' or '.join(names)}" if names else ""
+
+
+def _named(one: Planned, dialect: Dialect, action: Callable[[int], None]) -> Callable[[int], None]:
+    def act(now_ns: int) -> None:
+        try:
+            action(now_ns)
+        except BadInput as error:
+            raise BadInput(f"{one.where} at {dialect.exchange}: {error}") from None
+
+    return act
+
+
+def _change_action(timed: Timed, dialect: Dialect) -> Callable[[int], None]:
+    """The change at its own time, not at that of the poll that found it due: so every exchange's market changes alike."""
+    world, begin_ns, every_ns = dialect.world, timed.at_ns, timed.every_ns
+    assert isinstance(world, MarketWorld), "checked"
+    return lambda now_ns: timed.change.do(world, now_ns - (now_ns - begin_ns) % every_ns if every_ns else begin_ns)
 
 
 def _planned(number: int, entry: Any) -> Planned:
@@ -91,9 +173,12 @@ def _planned(number: int, entry: Any) -> Planned:
         raise BadInput(f"{where} is not a table: {shown(str(entry))}")
     keys = dict(entry)
     kind = keys.pop("kind", None)
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise BadInput(f"{where}: unknown kind {shown(str(kind))}: known are {', '.join(KINDS)}")
     at_s, every_s = _seconds(where, "at", keys.pop("at", "0s")), keys.pop("every", None)
+    exchange = keys.pop("exchange", None)
+    if exchange is not None and (not isinstance(exchange, str) or exchange not in DIALECTS):
+        raise BadInput(f"{where}: unknown exchange {shown(str(exchange))}: known are {', '.join(DIALECTS)}")
     unknown = [name for name in keys if name not in KINDS[kind]]
     if unknown:
         raise BadInput(f"{where}: {kind} takes {', '.join(KINDS[kind]) or 'no keys'}, not {', '.join(map(shown, unknown))}")
@@ -104,7 +189,7 @@ def _planned(number: int, entry: Any) -> Planned:
     if repeat_s is not None and repeat_s < 0.001:
         raise BadInput(f"{where}: every {shown(str(every_s))} is too often")
     _check(where, keys)
-    return Planned(at_s, repeat_s, kind, keys)
+    return Planned(number, at_s, repeat_s, exchange, kind, keys)
 
 
 # key → (its type, lowest, highest); texts are bounded by their length.
@@ -133,7 +218,7 @@ def _check(where: str, keys: dict[str, Any]) -> None:
                 raise BadInput(f'{where}: retry_after {shown(str(value))} is no number of seconds, nor "none"')
             continue
         if name == "what":
-            if value not in DOORS:
+            if not isinstance(value, str) or value not in DOORS:
                 raise BadInput(f"{where}: unknown what {shown(str(value))}: known are {', '.join(DOORS)}")
             continue
         kind, low, high = _DOMAIN[name]
@@ -181,27 +266,9 @@ def _action(one: Planned, dialect: Dialect) -> Callable[[int], None]:
             return lambda _: dialect.restart_books()
         case "late_klines":
             return lambda _: faults.late_klines(keys.get("times", 1), keys["by"])
-        case "revise_kline" | "list" | "delist" | "finer_tick":
-            return _listing_change(one, dialect)
         case _:
             picks = _picker(keys.get("match", ""))
             return lambda _: faults.bend_frame(one.kind, picks, keys.get("times", 1), by_s=keys.get("by", 0.0))  # type: ignore[arg-type]
-
-
-def _listing_change(one: Planned, dialect: Dialect) -> Callable[[int], None]:
-    world, keys = dialect.world, one.keys
-    if not isinstance(world, MarketWorld):
-        raise BadInput(f"{one.kind} needs a market: a replay shows what was recorded")
-    market, symbol = keys.get("market", "spot"), keys.get("symbol", "BTCUSDT")
-    if market not in ("spot", "usdm"):
-        raise BadInput(f"{one.kind}: unknown market {shown(market)}: known are spot, usdm")
-    if one.kind == "list":
-        return lambda _: world.list_symbol(symbol_for(market, keys.get("base", "NEW"), keys.get("quote", "USDT")))
-    if one.kind == "delist":
-        return lambda _: world.delist(market, symbol)
-    if one.kind == "finer_tick":
-        return lambda _: world.refine_tick(market, symbol, int(keys.get("factor", 10)))
-    return lambda _: world.revise_minute(market, symbol)
 
 
 def _for_a_while(faults: Faults, begin: Callable[[], None], seconds: float) -> Callable[[int], None]:

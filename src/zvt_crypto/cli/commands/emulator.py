@@ -60,12 +60,9 @@ def run_emulator(
         world = _replay(files, spoken[0] if spoken else None, speed, position)
         made = {world.capture.exchange: _dialect(world.capture.exchange)(world)}
     else:
-        # Each speaks of a market of its own, that is the same one: same seed, same start, same trades.
-        speakers = {name: _dialect(name) for name in spoken or ("binance",)}
-        made = {name: speaks(_market(symbols, seed, rate)) for name, speaks in speakers.items()}
+        made = _markets(spoken or ["binance"], symbols, seed, rate, time.time_ns())
     if faults is not None:
-        for dialect in made.values():
-            _plan(faults, dialect)
+        _plan(faults, list(made.values()), time.time_ns())
     ports = ports_of(rest_port, ws_port, len(made))
     tls = (tls_cert, tls_key) if tls_cert and tls_key else None
     run(lambda: _serve(made, host, ports, tls, with_parent))
@@ -78,12 +75,22 @@ def ports_of(rest_port: int, ws_port: int, count: int) -> list[tuple[int, int]]:
     return [(rest_port and rest_port + step, ws_port and ws_port + step) for step in steps]
 
 
-def _plan(file: Path, dialect: Dialect) -> None:
-    from zvt_crypto.emulator.script import read_script, set_up
+def _plan(file: Path, dialects: Sequence[Dialect], start_ns: int) -> None:
+    from zvt_crypto.emulator.script import read_script, set_up_all
 
     if not file.is_file():
         raise BadInput(f"script of faults {shown(str(file))} does not exist")
-    set_up(read_script(file.read_text("utf-8")), dialect, time.time_ns())
+    try:
+        text = file.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise BadInput(f"script of faults {shown(str(file))} is not text in UTF-8") from None
+    for dialect in dialects:
+        dialect.faults.on_failure = _skipped
+    set_up_all(read_script(text), dialects, start_ns)
+
+
+def _skipped(why: str) -> None:
+    print(f"skipped: {why}", file=sys.stderr, flush=True)
 
 
 def _dialect(exchange: str) -> Callable[[World], Dialect]:
@@ -94,10 +101,14 @@ def _dialect(exchange: str) -> Callable[[World], Dialect]:
     return DIALECTS[exchange]
 
 
-def _market(symbols: tuple[str, ...] | None, seed: int, rate: float) -> Any:
+def _markets(exchanges: Sequence[str], symbols: tuple[str, ...] | None, seed: int, rate: float, start_ns: int) -> dict[str, Dialect]:
+    """Each speaks of a market of its own, that is the same one: same seed, same start, same trades."""
     from zvt_crypto.emulator.market import MarketWorld
 
-    return MarketWorld(seed=seed, start_ns=time.time_ns(), symbols=listing_of(symbols), events_per_s=rate)
+    speakers = {name: _dialect(name) for name in exchanges}
+    listing = listing_of(symbols)
+    worlds = {name: MarketWorld(seed=seed, start_ns=start_ns, symbols=listing, events_per_s=rate) for name in speakers}
+    return {name: speaks(worlds[name]) for name, speaks in speakers.items()}
 
 
 def listing_of(symbols: tuple[str, ...] | None) -> tuple[Symbol, ...]:

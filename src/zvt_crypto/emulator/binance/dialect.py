@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import msgspec
 
@@ -25,6 +27,12 @@ class BinanceDialect:
 
     `weights`: request weight a minute that each market allows, in place of the real 6000 and 2400.
     """
+
+    exchange: ClassVar[str] = "binance"
+    markets: ClassVar[tuple[Market, ...]] = ("spot", "usdm")
+    never: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"restart_books": "binance never restarts the ids of its books: there is no such fault to play"}
+    )
 
     def __init__(self, world: World, faults: Faults | None = None, *, weights: Mapping[Market, int] | None = None) -> None:
         self.world = world
@@ -175,7 +183,7 @@ class BinanceDialect:
 
     def restart_books(self) -> None:
         """Binance's update ids never begin anew."""
-        raise BadInput("binance never restarts the ids of its books: there is no such fault to play")
+        raise BadInput(self.never["restart_books"])
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import msgspec
 
@@ -24,7 +26,7 @@ from zvt_crypto.emulator.bybit.sessions import MOST_CHARS, PATHS, SPOT_ARGS_MOST
 from zvt_crypto.emulator.bybit.topics import Topic, topic_of
 from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BarEvent, BookImage, Depth, Emission, Listing, Recorded, Trade, World
+from zvt_crypto.emulator.model import BarEvent, BookImage, Depth, Emission, Listing, Market, Recorded, Trade, World
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _PLAIN = {"Content-Type": "text/plain"}
@@ -33,6 +35,10 @@ _TOPIC = re.compile(rb'"topic"\s*:\s*"[^"]*"')
 
 class BybitDialect:
     """Spot and linear perpetuals, REST and WebSocket, over a world. Carriers call `poll`, then send what stands in the outboxes."""
+
+    exchange: ClassVar[str] = "bybit"
+    markets: ClassVar[tuple[Market, ...]] = ("spot", "usdm", "coinm")
+    never: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, world: World, faults: Faults | None = None) -> None:
         self.world = world

@@ -7,6 +7,8 @@ Exchange's feed where its host begins with `ws-feed` or `ws-direct`, or its path
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import msgspec
 
@@ -23,7 +25,7 @@ from zvt_crypto.emulator.coinbase.switchboard import Switchboard
 from zvt_crypto.emulator.coinbase.wire import moment
 from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BookImage, World
+from zvt_crypto.emulator.model import BookImage, Market, World
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _PLAIN = {"Content-Type": "text/plain"}
@@ -35,6 +37,12 @@ class CoinbaseDialect:
 
     `meters` (requests of each API), `messages` and `connects` are the limits; their rates may be changed at any time.
     """
+
+    exchange: ClassVar[str] = "coinbase"
+    markets: ClassVar[tuple[Market, ...]] = ("spot", "usdm")
+    never: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {"restart_books": "coinbase never restarts the numbers of its books: they belong to the connection"}
+    )
 
     def __init__(self, world: World, faults: Faults | None = None) -> None:
         self.world = world
@@ -180,7 +188,7 @@ class CoinbaseDialect:
 
     def restart_books(self) -> None:
         """Raises BadInput: numbers are the connection's, and begin anew with every one."""
-        raise BadInput("coinbase never restarts the numbers of its books: they belong to the connection")
+        raise BadInput(self.never["restart_books"])
 
     def scale_limits(self, factor: float) -> None:
         """The requests a second of both APIs, from now on."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import ClassVar
 
 import msgspec
 
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BookImage, Emission, Recorded, World
+from zvt_crypto.emulator.model import BookImage, Emission, Market, Recorded, World
 from zvt_crypto.emulator.okx import wire
 from zvt_crypto.emulator.okx.channels import LOGIN_ONLY, Topic, arg_text, first_rows, retold, rows_of, topic_of
 from zvt_crypto.emulator.okx.limits import PHRASES, TOO_MANY, Meter, Window
@@ -27,6 +29,10 @@ class OkxDialect:
 
     `rates` (endpoint → requests within two seconds), `connects_per_s` and `requests_per_hour` may be changed at any time.
     """
+
+    exchange: ClassVar[str] = "okx"
+    markets: ClassVar[tuple[Market, ...]] = ("spot", "usdm", "coinm")
+    never: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, world: World, faults: Faults | None = None, *, rates: Mapping[str, int] | None = None) -> None:
         self.world = world
