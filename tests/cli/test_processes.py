@@ -258,6 +258,18 @@ def test_recordings_of_every_exchange_are_stored_whole(tmp_path: Path, file: str
     assert sum(stored.values()) >= 20
 
 
+def test_trades_that_cannot_be_leave_the_others_stored(tmp_path: Path) -> None:
+    """Each of the three made a replay hang or fill the memory."""
+    lines = gzip.decompress(Path(USDM).read_bytes()).splitlines()
+    traded = [at for at, line in enumerate(lines) if b'"e":"trade"' in line]
+    for at, name, value in ((traded[20], b"p", b'"NaN"'), (traded[30], b"p", b'"1e300"'), (traded[40], b"T", b"9999999999999")):
+        lines[at] = re.sub(rb'"%b":("[^"]*"|\d+)' % name, b'"%b":%b' % (name, value), lines[at], count=1)
+    (tmp_path / "damaged").write_bytes(b"\n".join(lines))
+    done = replay(tmp_path, file=str(tmp_path / "damaged"))
+    (row,) = done["stored"]  # type: ignore[misc]
+    assert (done["complete"], row["trades"]) == (True, len(traded) - 3)
+
+
 def position_of(file: Path) -> int:
     try:
         return int(json.loads(file.read_text())["position"])
