@@ -9,9 +9,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import msgspec
-
 from zvt_crypto.cli.database import open_database
+from zvt_crypto.cli.each import of_exchange
 from zvt_crypto.cli.entities import get_instruments
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
@@ -127,7 +126,7 @@ def record_data(
     names = check_names(symbols)
     of = parse_interval(interval)
     parse_past(start, end, time.time_ns())
-    chosen = _of_exchange(settings or load_settings(), exchange)
+    chosen = of_exchange(settings or load_settings(), exchange)
 
     async def go() -> dict[str, int]:
         from zvt_crypto.cli.fetch import fetch_history
@@ -174,10 +173,6 @@ class SymbolMappings(Mapping[str, Mapping[str, str]]):
         if self._read is None:
             self._read = get_instruments(settings=self._settings).symbol_mappings
         return self._read
-
-
-def _of_exchange(settings: Settings, exchange: str) -> Settings:
-    return msgspec.structs.replace(settings, ingest=msgspec.structs.replace(settings.ingest, exchanges=(check_exchange(exchange),)))
 
 
 def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:

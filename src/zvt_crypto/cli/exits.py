@@ -39,15 +39,15 @@ def exit_code(error: BaseException) -> int:
     return FAILURE
 
 
-def report(error: BaseException, *, debug: bool) -> int:
-    """Print the error as one line on stderr (with its traceback under --debug); returns the exit status."""
+def report(error: BaseException, *, debug: bool, of: str = "") -> int:
+    """Print the error as one line on stderr (with its traceback under --debug); returns the exit status. `of`: what failed of several."""
     if debug:
         traceback.print_exception(error)
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return report(error.exceptions[0], debug=False)
     if isinstance(error, ZvtCryptoError):
         hint = "; `zvt-crypto pairs` lists what is stored" if isinstance(error, UnknownSymbol) else ""
-        said = f"error: {error}{hint} [{error.code}]"
+        said = f"error: {of}{': ' if of else ''}{error}{hint} [{error.code}]"
     elif isinstance(error, KeyboardInterrupt):
         said = "interrupted"
     elif isinstance(error, OSError):

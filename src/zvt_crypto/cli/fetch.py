@@ -25,6 +25,18 @@ Work = Callable[[str, Progress], Awaitable[BackfillReport]]
 NOUNS = ("klines", "trades", "funding", "mark", "gaps")
 
 
+def check_asked(what: str, start: object, end: object) -> tuple[int | None, int | None]:
+    """[start, end) in ns of what is asked for. Raises BadInput for what no exchange can be asked, BadTime."""
+    start_ns, end_ns = parse_past(start, end, time.time_ns())
+    if what not in NOUNS:
+        raise BadInput(f"what {shown(what)} is none of {', '.join(NOUNS)}")
+    if what == "gaps" and (start is not None or end is not None):
+        raise BadInput(f"gaps have times of their own: start {shown(start)}, end {shown(end)} would be ignored")
+    if what in ("trades", "mark") and start_ns is None:
+        raise BadInput(f"{what} need a start: all of an instrument's would be more than anybody wants")
+    return start_ns, end_ns
+
+
 async def fetch_history(
     settings: Settings,
     symbols: str | Sequence[str],
@@ -35,17 +47,11 @@ async def fetch_history(
     watch: Watch | None = None,
     observer: Observer | None = None,
 ) -> list[BackfillReport]:
-    """Fetch what is missing of each symbol, one after the other. `watch` makes the progress function of an instrument.
+    """Fetch what is missing of each symbol at `ingest.exchange`, one after the other. `watch` makes the progress function of an instrument.
 
     Raises BadInput for what cannot be asked, UnknownSymbol, VenueError, StoreError.
     """
-    start_ns, end_ns = parse_past(start, end, time.time_ns())
-    if what not in NOUNS:
-        raise BadInput(f"what {shown(what)} is none of {', '.join(NOUNS)}")
-    if what == "gaps" and (start is not None or end is not None):
-        raise BadInput(f"gaps have times of their own: start {shown(start)}, end {shown(end)} would be ignored")
-    if what in ("trades", "mark") and start_ns is None:
-        raise BadInput(f"{what} need a start: all of an instrument's would be more than anybody wants")
+    start_ns, end_ns = check_asked(what, start, end)
     told = observer or Silent()
     async with open_database(settings) as store, open_connector(settings, settings.ingest.exchange, observer=told) as connector:
         backfill = Backfill(connector, store, SystemClock(), told)

@@ -72,6 +72,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML). [default: the user's config.toml]")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Folder of the embedded database and spool.")]
 Exchange = Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange id.")]
+Exchanges = Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")]
 Symbol = Annotated[str, typer.Argument(help="Entity id, BTC/USDT, BTC-USDT, btcusdt or the exchange's own.")]
 Symbols = Annotated[str | None, typer.Option("--symbols", "-s", help="Symbols, separated by commas.")]
 Interval = Annotated[str, typer.Option("--interval", "-i", help="1m 5m 15m 30m 1h 4h 1d 1w 1M")]
@@ -124,7 +125,7 @@ def demo(
 
 @app.command()
 def up(
-    exchange: Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")] = None,
+    exchange: Exchanges = None,
     symbols: Symbols = None,
     seconds: Annotated[float | None, typer.Option("--seconds", **NUMBER, help="End by itself after so long.")] = None,
     api_port: ApiPort = None,
@@ -171,7 +172,7 @@ def backfill(
     interval: Interval = "1m",
     start: Start = None,
     end: End = None,
-    exchange: Exchange = None,
+    exchange: Exchanges = None,
     what: Annotated[str, typer.Option(help="klines, trades, funding, mark, or gaps: heal the holes that are marked.")] = "klines",
     as_json: Json = False,
     config: Config = None,
@@ -289,7 +290,7 @@ def venues(
 
 @app.command()
 def doctor(
-    exchange: Annotated[str | None, typer.Option("--exchange", "-e", help="Exchange ids, separated by commas.")] = None,
+    exchange: Exchanges = None,
     offline: Annotated[bool, typer.Option("--offline", help="Leave the exchanges out.")] = False,
     as_json: Json = False,
     config: Config = None,
@@ -458,11 +459,11 @@ def pairs_delist(
 
 
 @pairs.command("sync")
-def pairs_sync(exchange: Exchange = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
-    """Read all instruments from the exchange.
+def pairs_sync(exchange: Exchanges = None, as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Read all instruments from the exchanges.
 
     Their assets, too, with the shipped names and caps. A market that the exchange does not serve here is left out, and said so; the exit
-    status is 0 as long as one was read, and 3 where none was.
+    status is 0 as long as one was read, and 3 where none was. An exchange that fails does not stop the others; the exit status tells.
     """
     from zvt_crypto.cli.commands.entities import run_sync
 
@@ -527,7 +528,7 @@ def assets_add(
 
 @assets.command("import")
 def assets_import(
-    file: Annotated[Path, typer.Argument(help="CSV file.")], exchange: Exchange = None, config: Config = None, data_dir: DataDir = None
+    file: Annotated[Path, typer.Argument(help="CSV file.")], exchange: Exchanges = None, config: Config = None, data_dir: DataDir = None
 ) -> None:
     """Names and caps from a CSV file.
 

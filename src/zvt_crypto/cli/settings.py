@@ -102,7 +102,7 @@ class Coinbase(Venue, frozen=True):
 
 
 class Ingest(Section, frozen=True):
-    """What is followed live. Of `exchanges`, `backfill` and the like ask the first."""
+    """What is followed live; `backfill` and the like ask each of `exchanges`, too."""
 
     exchanges: tuple[str, ...] = ("binance",)
     symbols: tuple[str, ...] = ("BTCUSDT", "ETHUSDT")

@@ -6,8 +6,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
-from zvt_crypto.cli import exits
-from zvt_crypto.cli.fetch import Watch, fetch_history
+from zvt_crypto.cli.each import do_each, of_exchange
+from zvt_crypto.cli.fetch import Watch, check_asked, fetch_history
 from zvt_crypto.cli.out import note, print_json
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
@@ -18,21 +18,29 @@ from zvt_crypto.services.backfill import BackfillReport, Progress
 
 
 def run_backfill(settings: Settings, *, interval: str, start: str | None, end: str | None, what: str, as_json: bool) -> int:
-    """Fetch, and say what was done."""
+    """Fetch from each exchange, and say what was done. The exit status of the first that failed."""
     of = parse_interval(interval)
-    with _progress_bars() as (watch, say):
-        reports = run(lambda: fetch_history(settings, settings.ingest.symbols, what, of, start, end, watch, Teller(say)))
+    check_asked(what, start, end)
+    done: list[tuple[str, BackfillReport]] = []
+
+    def fetch(exchange: str) -> None:
+        chosen = of_exchange(settings, exchange)
+        with _progress_bars() as (watch, say):
+            reports = run(lambda: fetch_history(chosen, chosen.ingest.symbols, what, of, start, end, watch, Teller(say)))
+        done.extend((exchange, report) for report in reports)
+        if not as_json:
+            print("".join(f"{_line(exchange, report)}\n" for report in reports), end="", flush=True)
+
+    failed, code = do_each(settings.ingest.exchanges, fetch)
     if as_json:
-        print_json({"reports": [_row(report) for report in reports], "rows": sum(report.rows for report in reports)})
-        return exits.OK
-    for report in reports:
-        print(_line(report))
-    return exits.OK
+        rows = sum(report.rows for _, report in done)
+        print_json({"reports": [_row(exchange, report) for exchange, report in done], "rows": rows, "failed": failed})
+    return code
 
 
-def _line(report: BackfillReport) -> str:
+def _line(exchange: str, report: BackfillReport) -> str:
     if report.noun == "gaps":
-        return f"{report.rows} gaps healed"
+        return f"{exchange}: {report.rows} gaps healed"
     line = f"{report.instrument} {report.noun}: {report.rows} rows written"
     if report.absent:
         first, last = report.absent[0][0], report.absent[-1][1]
@@ -40,9 +48,10 @@ def _line(report: BackfillReport) -> str:
     return line
 
 
-def _row(report: BackfillReport) -> dict[str, object]:
+def _row(exchange: str, report: BackfillReport) -> dict[str, object]:
     absent = [[to_rfc3339(a), to_rfc3339(b)] for a, b in report.absent]
-    return {"entity_id": report.instrument, "what": report.noun, "rows": report.rows, "absent": absent, "complete": report.is_complete}
+    head = {"exchange": exchange, "entity_id": report.instrument, "what": report.noun, "rows": report.rows}
+    return head | {"absent": absent, "complete": report.is_complete}
 
 
 @contextlib.contextmanager

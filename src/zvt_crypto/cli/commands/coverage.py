@@ -14,6 +14,7 @@ from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.cli.words import parse_range, resolve_all
 from zvt_crypto.domain.coverage import Coverage, Difference
+from zvt_crypto.domain.exchanges import check_exchange
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import INTERVALS, Interval, parse_interval, to_rfc3339
 
@@ -33,14 +34,15 @@ def run_coverage(
     differences: bool,
     as_json: bool,
 ) -> int:
-    """Print one line a stream. Raises UnknownSymbol, UnknownInterval, BadTime, StoreUnavailable."""
+    """Print one line a stream. Raises UnknownExchange, UnknownSymbol, UnknownInterval, BadTime, StoreUnavailable."""
     intervals = INTERVALS if interval is None else (parse_interval(interval),)
     start_ns, end_ns = parse_range(start, end)
+    named = None if exchange is None else check_exchange(exchange)
 
     async def go() -> tuple[list[Coverage], list[Difference]]:
         async with open_database(settings) as store:
-            table = await store.instruments.load(exchange)
-            chosen = resolve_all(table, symbols, exchange) if symbols else list(table)
+            table = await store.instruments.load(named)
+            chosen = resolve_all(table, symbols, named) if symbols else list(table)
             found: list[Coverage] = []
             differ: list[Difference] = []
             for instrument in chosen:

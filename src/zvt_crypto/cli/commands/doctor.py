@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ import msgspec
 
 from zvt_crypto.api.server import listening_error
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.each import check_exchanges
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
@@ -42,23 +43,24 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def run_doctor(settings: Settings, *, offline: bool, as_json: bool) -> int:
-    """Print the findings; FAILURE when one of them failed."""
-    findings = run(lambda: _examine(settings, offline, None if as_json else _print))
+    """Print the findings; FAILURE when one of them failed. Raises UnknownExchange before anything is looked at."""
+    exchanges = check_exchanges(settings.ingest.exchanges)
+    findings = run(lambda: _examine(settings, exchanges, offline, None if as_json else _print))
     if as_json:
         print_json({"findings": findings, "ok": all(f.state != "fail" for f in findings)})
     return exits.FAILURE if any(f.state == "fail" for f in findings) else exits.OK
 
 
-async def _examine(settings: Settings, offline: bool, tell: object) -> list[Finding]:
+async def _examine(settings: Settings, exchanges: Sequence[str], offline: bool, tell: object) -> list[Finding]:
     findings = []
-    async for finding in _findings(settings, offline):
+    async for finding in _findings(settings, exchanges, offline):
         findings.append(finding)
         if callable(tell):
             tell(finding)
     return findings
 
 
-async def _findings(settings: Settings, offline: bool) -> AsyncIterator[Finding]:
+async def _findings(settings: Settings, exchanges: Sequence[str], offline: bool) -> AsyncIterator[Finding]:
     yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _disk(settings.data_dir)
     yield await _database(settings)
@@ -67,7 +69,7 @@ async def _findings(settings: Settings, offline: bool) -> AsyncIterator[Finding]
     if offline:
         yield Finding("exchanges", "warn", "left out (--offline)", "the clock was not compared either")
         return
-    for exchange in dict.fromkeys(settings.ingest.exchanges):
+    for exchange in exchanges:
         if exchange == "binance":  # each of its markets has hosts of its own
             for market in settings.binance.markets:
                 only = msgspec.structs.replace(settings, binance=msgspec.structs.replace(settings.binance, markets=(market,)))

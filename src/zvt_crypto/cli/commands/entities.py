@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zvt_crypto.cli import entities, exits
+from zvt_crypto.cli.each import do_each
 from zvt_crypto.cli.listings import make_listing
 from zvt_crypto.cli.out import note, print_json, print_table
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.cli.teller import Teller
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import PRECEDENCE, CryptoAsset, TradingStatus, kind_of
+from zvt_crypto.ports import Written
+
+if TYPE_CHECKING:
+    from zvt_crypto.cli.fetch import Synced
 
 PAIR_COLUMNS = ["id", "native_symbol", "base_asset", "quote_asset", "status", "tick", "lot", "min_trade_amount"]
 ASSET_COLUMNS = ["id", "symbol", "full_name", "max_supply", "market_cap"]
@@ -73,18 +80,39 @@ def run_delist_pair(settings: Settings, symbol: str, *, at: str | None, exchange
 
 
 def run_sync(settings: Settings, *, as_json: bool) -> int:
-    """Read the exchange's instruments into the database."""
+    """Read the instruments of each exchange into the database. The exit status of the first that failed."""
     from zvt_crypto.cli.data import sync_instruments
 
-    assets, instruments, left_out = sync_instruments(settings=settings, observer=Teller())
+    names = settings.ingest.exchanges
+    done: list[tuple[str, Synced]] = []
+
+    def sync(exchange: str) -> None:
+        synced = sync_instruments(exchange, settings=settings, observer=Teller())
+        done.append((exchange, synced))
+        if not as_json:
+            _print_synced(f"{exchange} " if len(names) > 1 else "", synced)
+
+    failed, code = do_each(names, sync)
     if as_json:
-        print_json({"assets": assets, "instruments": instruments, "left_out": left_out})
-    else:
-        for noun, did in (("instruments", instruments), ("assets", assets)):
-            print(f"{noun}: {did.inserted} new, {did.changed} changed, {did.known} known")
-        for market, reason in left_out.items():
-            print(f"left out: {market}: {reason}")
-    return exits.OK
+        print_json({
+            "assets": _sum(synced.assets for _, synced in done),
+            "instruments": _sum(synced.instruments for _, synced in done),
+            "left_out": {market: reason for _, synced in done for market, reason in synced.left_out.items()},
+            "exchanges": {exchange: synced._asdict() for exchange, synced in done},
+            "failed": failed,
+        })  # fmt: skip
+    return code
+
+
+def _print_synced(of: str, synced: Synced) -> None:
+    for noun, did in (("instruments", synced.instruments), ("assets", synced.assets)):
+        print(f"{of}{noun}: {did.inserted} new, {did.changed} changed, {did.known} known", flush=True)
+    for market, reason in synced.left_out.items():
+        print(f"left out: {of}{market}: {reason}", flush=True)
+
+
+def _sum(written: Iterable[Written]) -> Written:
+    return functools.reduce(lambda a, b: Written(a.inserted + b.inserted, a.changed + b.changed, a.known + b.known), written, Written(0))
 
 
 def run_list_assets(settings: Settings, *, exchange: str | None, as_json: bool) -> int:
@@ -122,9 +150,13 @@ def run_import_assets(settings: Settings, file: Path) -> int:
     """Import a table of names and caps."""
     if not file.is_file():
         raise BadInput(f"file {shown(str(file))} {'is a folder' if file.is_dir() else 'does not exist'}")
-    did = entities.import_assets(file, settings.ingest.exchange, settings=settings)
-    print(f"assets: {did.inserted} new, {did.changed} changed, {did.known} known")
-    return exits.OK
+    names = settings.ingest.exchanges
+
+    def import_into(exchange: str) -> None:
+        did = entities.import_assets(file, exchange, settings=settings)
+        print(f"{f'{exchange} ' if len(names) > 1 else ''}assets: {did.inserted} new, {did.changed} changed, {did.known} known", flush=True)
+
+    return do_each(names, import_into)[1]
 
 
 def _show(row: Mapping[str, object], facts: list[dict[str, str | None]], as_json: bool) -> int:

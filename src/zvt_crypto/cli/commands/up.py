@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.each import check_exchanges
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import BadInput, Unreachable
@@ -28,6 +29,7 @@ FIRST_S = 15.0  # a run of a few seconds still waits so long for the exchange
 def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
     """Until Ctrl-C, SIGTERM, or the seconds have passed."""
     check_seconds(seconds)
+    check_exchanges(settings.ingest.exchanges)
 
     async def go() -> int:
         console = make_console()
