@@ -57,6 +57,40 @@ def test_a_wrong_variable_is_refused_by_name_and_value(name: str, value: str, na
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("bybit.book_levels", "500", "bybit.book_levels: expected one of 50, 200, 1000, not '500'"),
+        ("bybit.book_levels", "many", "bybit.book_levels: expected one of 50, 200, 1000, not 'many'"),
+        ("log.level", "loud", "log.level: expected one of debug, info, warning, error, not 'loud'"),
+        ("binance.markets", ["spot", "moon"], "binance.markets[1]: expected one of spot, usdm, not 'moon'"),
+        ("api.port", "70000", "api.port: expected a whole number, 0 to 65535, not '70000'"),
+        ("coinbase.books_a_socket", "eighty", "coinbase.books_a_socket: expected a whole number, 1 to 30, not 'eighty'"),
+        ("database.pool_size", 0, "database.pool_size: expected a whole number, 1 to 200"),
+        ("ingest.spool_mb", True, "ingest.spool_mb: expected a whole number, 1 to 100000, not 'True'"),
+        ("data_dir", 5, "data_dir: expected a path, not '5'"),
+        ("log.file", 5, "log.file: expected a path, not '5'"),
+        ("ingest.symbols", [7], "ingest.symbols[0]: expected text, not '7'"),
+        ("api.hosts", 3, "api.hosts: expected a list, each text, not '3'"),
+        ("ingest.channels", "trade", "ingest.channels: expected a list, each one of trade, kline, depth, ticker, mark, not 'trade'"),
+        ("ingest.exchanges", [], "ingest: exchanges must name one at least"),
+        ("limits.redis", 4, "limits.redis: expected text"),
+        ("okx.rest", 4, "okx.rest: expected text, not '4'"),
+        ("api", 3, "api: expected a section, not '3'"),
+    ],
+)
+def test_a_wrong_value_is_told_with_what_is_allowed(key: str, value: object, said: str) -> None:
+    with pytest.raises(BadConfig) as refused:
+        load_settings(environ={}, overrides={key: value})
+    assert str(refused.value) == f"setting {said}"
+
+
+def test_every_setting_can_be_told_what_it_may_be() -> None:
+    for key in flat(load_settings(environ={})):
+        with pytest.raises(BadConfig, match=f"^setting {key}: expected (one|a|text)"):
+            load_settings(environ={}, overrides={key: object()})
+
+
+@pytest.mark.parametrize(
     ("text", "named"),
     [
         ("[api]\nprt = 1\n", "api.prt"),

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import msgspec
 import platformdirs
 
+from zvt_crypto.cli.expected import expected
 from zvt_crypto.domain.errors import BadConfig, shown
 from zvt_crypto.telemetry.redact import redact_url
 
@@ -313,12 +314,18 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, object]:
 
 
 def _type_of(dotted: str) -> object | None:
+    """The type of a setting; None for a section, and for what does not exist."""
+    kind = _hint_of(dotted)
+    return None if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
+
+
+def _hint_of(dotted: str) -> object | None:
     kind: object = Settings
     for part in dotted.split("."):
         if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
             return None
-        kind = typing.get_type_hints(kind).get(part)
-    return None if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else kind
+        kind = typing.get_type_hints(kind, include_extras=True).get(part)
+    return kind
 
 
 def _is_list(kind: object) -> bool:
@@ -344,15 +351,20 @@ def _put(values: dict[str, Any], dotted: str, value: object) -> None:
 
 
 def _explained(message: str, values: Mapping[str, Any]) -> str:
-    """msgspec's words with the dotted key first, and the value, unless it may be a secret."""
+    """The dotted key, what it may be, and the value, unless that may be a secret; made of msgspec's words."""
     what, _, where = message.partition(" - at `$.")
     key = where.removesuffix("`")
     if "unknown field" in what:
         unknown = what.split("`")[1]
         return f"unknown setting {f'{key}.{unknown}' if key else unknown}; `zvt-crypto show-config` lists all"
+    if not what.startswith(("Expected", "Invalid enum value", "expected")):
+        return f"setting {key}: {what}"  # a section's own rule, in our words
+    dotted, _, index = key.partition("[")
+    kind: object = _hint_of(dotted)
     found: object = values
-    for part in key.split("[")[0].split("."):
+    for part in dotted.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
-    return f"setting {key}: {what[:1].lower() + what[1:]}" + (
-        "" if key.startswith(("database.", "limits.redis")) else f", not {shown(found)}"
-    )
+    if index and isinstance(found, list | tuple):
+        kind, found = typing.get_args(kind)[0], found[int(index.removesuffix("]"))]
+    told = "" if key.startswith(("database.", "limits.redis")) else f", not {shown(found)}"
+    return f"setting {key}: expected {expected(kind)}{told}"
