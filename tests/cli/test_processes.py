@@ -268,6 +268,14 @@ def test_trades_that_cannot_be_leave_the_others_stored(tmp_path: Path) -> None:
     done = replay(tmp_path, file=str(tmp_path / "damaged"))
     (row,) = done["stored"]  # type: ignore[misc]
     assert (done["complete"], row["trades"]) == (True, len(traded) - 3)
+    log = tmp_path / "replay" / "zvt-crypto.log"
+    assert (done["unreadable"], done["refused"], done["dropped"], done["log"]) == (3, 0, 0, str(log))
+    assert log.read_text().count('"venue_malformed"') == 3
+    again = subprocess.run(
+        [ZVT_CRYPTO, "replay", str(tmp_path / "damaged"), "--data-dir", str(tmp_path), "--again"],
+        env=clean_env(), capture_output=True, text=True, timeout=110,
+    )  # fmt: skip
+    assert f"not stored: 3 frames that could not be read; why is in {log}\n" in again.stdout
 
 
 def position_of(file: Path) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.cli.child import EmulatorPlace, EmulatorProcess, Held, emulator_process
-from zvt_crypto.cli.commands.up import make_console, open_log
+from zvt_crypto.cli.commands.up import log_file, make_console, open_log
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Database, Settings, Venue
@@ -31,6 +31,13 @@ POLL_S = 0.25
 SETTLE_S = 1.0  # how long nothing must be under way after the last frame: a hole that is being filled is under way
 SETTLE_MOST_S = 60.0
 SILENT_S = 30.0  # an emulator that does not tell its position for so long will not go on
+# What of a recording did not get into the database.
+LOST = {
+    "unreadable": "frames that could not be read",
+    "disbelieved": "trades that cannot be of this market",
+    "refused": "rows that the database refused",
+    "dropped": "rows that were dropped",
+}
 LEAD_NS = 60 * NS_PER_S  # an exchange's time stamp may be older than our receipt of it
 
 
@@ -210,8 +217,17 @@ async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str
         "frames": place.frames, "events": pulse.total, "rows_written": node.recorder.rows,
         "not_followed": _not_followed(node, place), "gaps": pulse.gaps_seen,
         "gaps_open": sum(gap.instrument in node.followed() for gap in gaps), "book_resyncs": pulse.resyncs,
-        "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "stored": stored,
+        "unreadable": _counted(node, "venue_malformed"), "disbelieved": _counted(node, "trades_disbelieved"),
+        "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "log": str(log_file(node.settings)), "stored": stored,
     }  # fmt: skip
+
+
+def _counted(node: Node, name: str) -> int:
+    """What the parts have counted under a name, over all labels."""
+    from zvt_crypto.telemetry.metrics import metric_name
+
+    total = f"{metric_name(name)}_total"
+    return int(sum(one.value for family in node.observer.registry.collect() for one in family.samples if one.name == total))
 
 
 def _not_followed(node: Node, place: EmulatorPlace) -> list[str]:
@@ -239,8 +255,15 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
         console.print(f"not stored, for no instrument is known: {', '.join(summary['not_followed'])}", markup=False, soft_wrap=True)
     if summary["complete"] and not summary["played"]:
         console.print("nothing was new: it had been played before; --again plays it from its first frame", markup=False, soft_wrap=True)
+    if lost := _lost(summary):
+        console.print(f"not stored: {lost}; why is in {summary['log']}", markup=False, soft_wrap=True)
     named = summary["stored"][0]["entity_id"] if summary["stored"] else "SYMBOL"
     console.print(f"to look at it: zvt-crypto kdata {named} --data-dir {folder}", markup=False, soft_wrap=True)
+
+
+def _lost(summary: dict[str, Any]) -> str:
+    """What was lost on the way, empty for nothing."""
+    return ", ".join(f"{summary[name]:,} {said}" for name, said in LOST.items() if summary[name])
 
 
 def _own_settings(settings: Settings, folder: Path, place: EmulatorPlace) -> Settings:

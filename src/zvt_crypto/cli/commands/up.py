@@ -123,9 +123,13 @@ def open_log(settings: Settings, *, quiet: bool) -> Iterator[PrometheusObserver]
     from zvt_crypto.telemetry.logs import setup_logs
     from zvt_crypto.telemetry.metrics import PrometheusObserver
 
-    path = settings.log.file or (settings.data_dir / "zvt-crypto.log" if quiet else None)
-    with _stream(path) as stream:
+    with _stream(log_file(settings) if quiet else settings.log.file) as stream:
         yield PrometheusObserver(setup_logs(settings.log.level, stream))
+
+
+def log_file(settings: Settings) -> Path:
+    """Where the log is, where a view holds the terminal."""
+    return settings.log.file or settings.data_dir / "zvt-crypto.log"
 
 
 def make_console() -> Console:
