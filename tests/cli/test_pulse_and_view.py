@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from zvt_crypto.cli import exits, view
+from zvt_crypto.cli.commands import replay
 from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.run import run
 from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreFull, UnknownSymbol, Unreachable
@@ -175,6 +177,48 @@ async def test_a_database_that_is_down_is_told_on_the_page_and_in_the_line() -> 
     shown.recorder.down_since_ns = 1_700_000_000_000 * MS  # 22:13:20 UTC
     for said in (drawn(view._page(shown, "", None, 120)), view.line(shown, None)):
         assert "database down since 22:13:20 UTC, 5 rows waiting" in said
+
+
+@pytest.mark.parametrize(
+    ("lag_ms", "exchanges", "said"),
+    [
+        (3, 1, "lag p50 3.0 ms p99 3.0 ms  "),
+        (-2_000, 1, "lag p50 0.0 ms p99 0.0 ms (the exchange's clock is 2.0 s ahead)  "),
+        (-40, 1, "lag p50 0.0 ms p99 0.0 ms (the exchange's clock is 40.0 ms ahead)  "),
+        (-40, 2, "lag p50 0.0 ms p99 0.0 ms (an exchange's clock is 40.0 ms ahead)  "),
+    ],
+)
+async def test_a_clock_that_is_ahead_is_told_and_no_lag_is_below_0(lag_ms: int, exchanges: int, said: str) -> None:
+    shown = node()
+    shown.connectors = dict.fromkeys(("binance", "okx")[:exchanges])
+    shown.pulse = Pulse()
+    shown.pulse.take(trade(1, lag_ms))
+    assert said in view.line(shown, None)
+    assert said.strip().replace(" p99", ", p99") in drawn(view._page(shown, "", None, 120))
+
+
+def test_a_lag_that_is_not_known_yet_is_not_shown_as_a_number() -> None:
+    shown = node()
+    shown.pulse = Pulse()
+    assert "lag p50 … p99 …" in view.line(shown, None)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ({}, None),
+        ({"unreadable": 1_200, "refused": 3}, "not stored: 1,200 frames that could not be read, 3 rows that the database refused; "),
+        ({"disbelieved": 2, "dropped": 4}, "not stored: 2 trades that cannot be of this market, 4 rows that were dropped; "),
+    ],
+)
+def test_a_replay_tells_what_was_lost_on_the_way(lost: dict[str, int], said: str | None, tmp_path: Path) -> None:
+    summary: dict[str, object] = {"complete": True, "played": True, "stored": [], "not_followed": [], "log": "the/log"}
+    summary |= dict.fromkeys(("frames", "events", "rows_written", "gaps", "gaps_open", "book_resyncs"), 0)
+    summary |= dict.fromkeys(replay.LOST, 0) | lost
+    buffer = io.StringIO()
+    replay._print(Console(file=buffer, width=200), summary, tmp_path)
+    told = [line for line in buffer.getvalue().splitlines() if line.startswith("not stored")]
+    assert told == ([] if said is None else [f"{said}why is in the/log"])
 
 
 def test_the_last_line_tells_what_is_left() -> None:

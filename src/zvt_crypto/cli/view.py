@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FRAMES_A_SECOND = 4
 LINE_EVERY_S = 3.0
+AHEAD_MS = 1.0  # clocks that agree better are as good as the same
 SHOWN_INSTRUMENTS = 16
 COLUMNS = ("", "price", "1m open", "high", "low", "volume", "bid size", "bid", "ask", "ask size")
 DISPENSABLE = ("bid size", "ask size", "1m open", "volume", "high", "low", "bid", "ask")  # in this order, where the terminal is narrow
@@ -68,7 +69,7 @@ def line(node: Node, left_s: float | None) -> str:
     )
     end = f"  {left_s:.0f} s left" if left_s is not None else ""
     return (
-        f"{pulse.rate():>6,.0f} events/s  lag p50 {_ms(pulse.lag_ms(0.5))} p99 {_ms(pulse.lag_ms(0.99))}  "
+        f"{pulse.rate():>6,.0f} events/s  {_lags(node, ' ')}  "
         f"{node.recorder.rows:,} rows  {_down(node, '  ')}{pulse.klines_closed} klines closed  {pulse.gaps_seen} gaps  {prices}{end}"
     )
 
@@ -151,7 +152,7 @@ def _counts(node: Node) -> RenderableType:
     streams = ", ".join(_connections(node))
     gaps = f"{pulse.gaps_seen} gaps ({len(pulse.gaps_open)} open)"
     return Text(
-        f"{pulse.rate():,.0f} events/s ({pulse.total:,} so far)   lag p50 {_ms(pulse.lag_ms(0.5))}, p99 {_ms(pulse.lag_ms(0.99))}\n"
+        f"{pulse.rate():,.0f} events/s ({pulse.total:,} so far)   {_lags(node, ', ')}\n"
         f"{recorder.rows:,} rows stored, {recorder.backlog:,} waiting{dropped}   {pulse.klines_closed} klines closed   {gaps}   "
         f"{pulse.resyncs} book resyncs\n{streams or 'connecting …'}"
     )
@@ -225,8 +226,18 @@ def _followed(node: Node) -> list[Instrument]:
     return [found for name in node.followed()[:SHOWN_INSTRUMENTS] if (found := table.get(name)) is not None]
 
 
+def _lags(node: Node, between: str) -> str:
+    """No lag is below 0: where it seems so, the exchange's clock is ahead of ours, by that much at least."""
+    half, most = node.pulse.lag_ms(0.5), node.pulse.lag_ms(0.99)
+    told = f"lag p50 {_ms(half)}{between}p99 {_ms(most)}"
+    if half is None or half > -AHEAD_MS:
+        return told
+    of = "the exchange's clock" if len(node.connectors) == 1 else "an exchange's clock"
+    return f"{told} ({of} is {f'{-half / 1000:.1f} s' if half <= -1000 else f'{-half:.1f} ms'} ahead)"
+
+
 def _ms(value: float | None) -> str:
-    return "…" if value is None else f"{value:.1f} ms"
+    return "…" if value is None else f"{max(0.0, value):.1f} ms"
 
 
 def _left(end: float | None) -> float | None:
