@@ -148,6 +148,7 @@ def test_gold_and_oil_are_left_out_in_silence():
     ("details", "what"),
     [
         ({"contract_size": "0"}, "product that cannot be read"),
+        ({"futures_asset_type": "FUTURES_ASSET_TYPE_WEATHER"}, "asset type"),
         ({"contract_size": "many"}, "product that cannot be read"),
         ({"contract_root_unit": ""}, "product that cannot be read"),
         ({"perpetual_details": {"funding_rate": "NaN"}}, "product that cannot be read"),

@@ -18,7 +18,7 @@ from zvt_crypto.domain.plausible import is_plausible, too_early
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.engine.book import BookSync
 from zvt_crypto.ports import Clock, Observer, Socket, Subscription
-from zvt_crypto.venues.fields import FieldLog, FieldWatch, Kind
+from zvt_crypto.venues.fields import LOOK_NS, FieldLog, FieldWatch, Kind
 from zvt_crypto.venues.parsed import CONTROLS, Ask, Broken, Control, Drift, DriftLog, Parsed, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
@@ -167,7 +167,7 @@ class InbandStream:
         except Disconnected as error:
             self._end(error)
             return
-        if self._fields.wants(frames):
+        if frames and not 0 <= frames[-1][1] - self._fields.looked_ns < LOOK_NS:
             self._fields.look(frames, self._manners.kind_of)
         for payload, recv_ns in frames:
             if self._ended is not None:

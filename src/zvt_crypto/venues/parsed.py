@@ -62,7 +62,8 @@ class DriftLog:
         noted = f"{drift.what} {drift.value}"
         if noted not in self._noted and len(self._noted) < DRIFT_NOTES_MOST:
             self._noted.add(noted)
-            self._observer.note("warning", "venue_drift", stream=self._stream, what=drift.what, value=shown(drift.value))
+            told = {"exchange": self._exchange, "stream": self._stream, "what": drift.what, "value": shown(drift.value)}
+            self._observer.note("warning", "venue_drift", **told)
 
 
 def note_drift(observer: Observer, exchange: str, drift: Sequence[Drift]) -> None:

@@ -72,6 +72,9 @@ class _Head(msgspec.Struct):
     data: _Event | None = None
     e: str | None = None
     u: int | None = None
+    id: int | str | None = None
+    code: int | None = None
+    error: msgspec.Raw = msgspec.Raw()
 
 
 _HEAD = msgspec.json.Decoder(_Head)
@@ -83,9 +86,9 @@ def frame_kind(payload: bytes) -> Kind | None:
     if head.stream is not None:
         told = head.data.e if head.data is not None else None
         return _kind(told or head.stream.partition("@")[2].partition("@")[0], COMBINED)
-    if head.e is None and head.u is None:
-        return "answer", ANSWER
-    return _kind(head.e or "bookTicker", EVENTS)
+    if head.e is not None or head.u is not None:
+        return _kind(head.e or "bookTicker", EVENTS)
+    return ("answer", ANSWER) if head.id is not None or head.code is not None or bytes(head.error) else None
 
 
 def _kind(name: str, shapes: dict[str, Shape]) -> Kind | None:

@@ -16,7 +16,7 @@ from zvt_crypto.ports import Clock, Observer, Socket, Subscription
 from zvt_crypto.venues.binance.fields import frame_kind
 from zvt_crypto.venues.binance.parse import FrameParser, depth_symbol, may_be_trade_of
 from zvt_crypto.venues.binance.spec import EXCHANGE, SUBSCRIBE_MOST
-from zvt_crypto.venues.fields import FieldLog, FieldWatch
+from zvt_crypto.venues.fields import LOOK_NS, FieldLog, FieldWatch
 from zvt_crypto.venues.parsed import CONTROLS, Broken, Control, Drift, DriftLog, Reply, Shutdown
 
 # One odd frame is a frame; this many are a connection that does not speak our protocol.
@@ -124,7 +124,7 @@ class BinanceStream:
             self._end(error)
 
     def _take(self, frames: list[tuple[bytes, int]]) -> None:
-        if self._fields.wants(frames):
+        if frames and not 0 <= frames[-1][1] - self._fields.looked_ns < LOOK_NS:
             self._fields.look(frames, frame_kind)
         parse, ready = self._parser.parse, self._ready
         for payload, recv_ns in frames:

@@ -27,6 +27,9 @@ STATUS: dict[str, TradingStatus] = {
     "delisted": TradingStatus.DELISTED,
 }
 _CRYPTO = ("", "FUTURES_ASSET_TYPE_CRYPTO")
+_OTHERS = ("FUTURES_ASSET_TYPE_COMMODITY",)
+# What tells neither that a contract expires nor that it does not: its funding and its expiry do.
+_EXPIRY = ("", "UNKNOWN_CONTRACT_EXPIRY_TYPE", "EXPIRING", "PERPETUAL")
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -96,8 +99,11 @@ def _instrument(row: ProductRest, market: Market, drift: list[Drift]) -> Instrum
     if details is None:
         drift.append(Drift("contract without details", row.product_id))
         return None
-    if details.non_crypto or details.futures_asset_type not in _CRYPTO:
+    if details.non_crypto or details.futures_asset_type in _OTHERS:
         return None  # gold, oil and share indexes are traded there too
+    if details.futures_asset_type not in _CRYPTO:
+        drift.append(Drift("asset type", f"{row.product_id} {details.futures_asset_type}"))
+        return None
     return _contract(row, details, drift)
 
 
@@ -105,6 +111,8 @@ def _contract(row: ProductRest, details: FutureRest, drift: list[Drift]) -> Inst
     size = parse_step(details.contract_size, "contract_size")
     if size is None:
         raise BadInput(f"contract_size {shown(details.contract_size)} of {row.product_id} is no size")
+    if details.contract_expiry_type not in _EXPIRY:
+        drift.append(Drift("contract type", f"{row.product_id} {details.contract_expiry_type}"))
     shared = {
         **_shared(row, details.contract_root_unit, size, drift),
         "underlying_asset": details.contract_root_unit,
