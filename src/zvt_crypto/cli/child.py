@@ -13,7 +13,7 @@ from zvt_crypto.domain.errors import BadCapture, BadInput, ZvtCryptoError
 from zvt_crypto.domain.instrument import Kind
 from zvt_crypto.ports import Channel
 
-START_S = 120.0  # a capture of a gigabyte is read first
+START_S = 300.0  # a capture of a gigabyte is read first, and of one that goes on also what follows from what was played
 END_S = 5.0
 _KEPT_BYTES = 16_384  # of what it says on stderr
 _MAIN = "from zvt_crypto.cli.main import main; main()"
