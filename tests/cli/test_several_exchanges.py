@@ -104,6 +104,25 @@ def test_names_of_assets_are_imported_for_each_exchange(both: Zvt, tmp_path: Pat
     assert names["crypto_okx_btc"] == names["crypto_binance_btc"] == "Bit Coin"
 
 
+def test_a_database_that_is_away_is_said_once(both: Zvt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__URL", "postgresql://me@127.0.0.1:9/x")
+    said = both("pairs", "sync", "-e", "okx,binance")
+    assert (said.code, said.out, said.err.count("error: ")) == (4, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (["pairs", "-e", "okx", "sync"], "--exchange"),
+        (["pairs", "--json", "list"], "--json"),
+        (["assets", "-e", "okx", "list"], "--exchange"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(zvt: Zvt, command: list[str], option: str) -> None:
+    said = zvt(*command)
+    assert (said.code, f"{option} belongs after '{command[-1]}', not before it" in said.err) == (2, True), said.err
+
+
 @pytest.mark.parametrize(
     "command", [["coverage"], ["pairs"], ["pairs", "list"], ["assets"], ["kdata", "BTCUSDT"], ["pairs", "show", "BTCUSDT"]]
 )

@@ -368,6 +368,8 @@ def pairs_root(
     """Instruments: what exchanges list. Without a command, as `pairs list`."""
     if context.invoked_subcommand is None:
         pairs_list(exchange=exchange, kind=kind, status=status, as_json=as_json, config=config, data_dir=data_dir)
+    else:
+        _refuse_before(context)
 
 
 @assets.callback(invoke_without_command=True)
@@ -377,6 +379,8 @@ def assets_root(
     """Assets: the currencies of instruments. Without a command, as `assets list`."""
     if context.invoked_subcommand is None:
         assets_list(exchange=exchange, as_json=as_json, config=config, data_dir=data_dir)
+    else:
+        _refuse_before(context)
 
 
 @pairs.command("list")
@@ -543,6 +547,13 @@ def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, o
     from zvt_crypto.cli.settings import load_settings
 
     return load_settings(config, overrides={"data_dir": data_dir, **overrides})
+
+
+def _refuse_before(context: typer.Context) -> None:
+    """An option of the group's own list would be ignored by another command of it."""
+    for parameter in context.command.params:
+        if parameter.name is not None and context.params.get(parameter.name) not in (None, False):
+            raise typer.BadParameter(f"{parameter.opts[0]} belongs after {context.invoked_subcommand!r}, not before it")
 
 
 def _names(given: str | None, noun: str = "symbol") -> tuple[str, ...] | None:
