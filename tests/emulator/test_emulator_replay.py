@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -467,3 +468,17 @@ def test_a_level_finer_than_the_tick_is_told_as_it_was_recorded(tmp_path: Path) 
     assert [[Decimal(text) for text in row] for row in told["bids"] + told["asks"]] == [
         [Decimal(text) for text in row] for row in book["bids"] + book["asks"]
     ]
+
+
+def test_a_trade_whose_id_cannot_be_keeps_no_later_one_out(tmp_path: Path) -> None:
+    lines = gzip.decompress(SPOT.read_bytes()).splitlines()
+    trades = [number for number, line in enumerate(lines) if b'"e":"trade"' in line]
+    wrong = trades[len(trades) // 2]
+    lines[wrong] = re.sub(rb'"t":\d+', b'"t":99999999999999999', lines[wrong])
+    (tmp_path / "a.txt").write_bytes(b"\n".join(lines) + b"\n")
+    desk, world = replay_desk(tmp_path / "a.txt")
+    drain(desk, desk.open("/ws/btcusdt@trade"))
+    newest = desk.get("/api/v3/trades", "symbol=BTCUSDT&limit=1")[0]["id"]
+    told = [frame for frame in read_capture(SPOT).frames if frame.stream == "btcusdt@trade"]
+    assert newest == json.loads(told[-1].raw())["t"]
+    assert any("99999999999999999" in told for told in world.status()["damage"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Sequence
 
 from zvt_crypto.domain.errors import shown
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
@@ -12,17 +13,19 @@ from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Trade, text_e8
 Level = tuple[int, int]
 MOST_APART_NS = NS_PER_DAY  # between a time that the exchange tells and the receipt of it
 _MOST_ID = 2**63 - 1
+MOST_IDS = 10**10  # between two trades that follow one another
 
 
 class Tape:
     """Grows with `add_trade`, `add_agg`, `say` and `hear`; `event_ms` is the newest time that the exchange has told.
 
-    worth: the turnover of a price and size.
+    worth: the turnover of a price and size. most_ids: how far ids may jump; None: they are no count of trades.
     left_out: why something of the frame that came last was not taken, "" where all was.
     """
 
-    def __init__(self, worth: Worth = times) -> None:
+    def __init__(self, worth: Worth = times, *, most_ids: int | None = MOST_IDS) -> None:
         self._worth = worth
+        self._most_ids = most_ids
         self.trades: list[Trade] = []
         self.aggs: list[Agg] = []
         self.event_ms = 0
@@ -62,9 +65,16 @@ class Tape:
             return False
         return self.takes(trade.time_ns, f"trade {trade.id}")
 
+    def _follows(self, trade: Trade | Agg, before: Sequence[Trade | Agg]) -> bool:
+        """Whether a market can have come to such an id since: a wrong one would keep all later trades out."""
+        if before and self._most_ids is not None and trade.id - before[-1].id > self._most_ids:
+            self._leave_out(f"trade {trade.id} follows {before[-1].id}")
+            return False
+        return True
+
     def add_trade(self, trade: Trade) -> None:
         """A single trade; one that came before counts once."""
-        if not self._is_sound(trade):
+        if not self._is_sound(trade) or not self._follows(trade, self.trades):
             return
         if not self.trades or trade.id > self.trades[-1].id:
             self.trades.append(trade)
@@ -74,7 +84,7 @@ class Tape:
 
     def add_agg(self, agg: Agg) -> None:
         """An aggregate."""
-        if not self._is_sound(agg):
+        if not self._is_sound(agg) or not self._follows(agg, self.aggs):
             return
         if not self.aggs or agg.id > self.aggs[-1].id:
             self.aggs.append(agg)

@@ -81,7 +81,7 @@ class RecordedSymbol:
     """reading.SymbolState. Of several books of different depth, `channel` is the one that REST tells; the others are passed over."""
 
     def __init__(self, channel: str, listing: Listing) -> None:
-        self.tape = Tape(listing.worth)
+        self.tape = Tape(listing.worth, most_ids=None)
         self.mark: Mark | None = None
         self._channel = channel
         self._update = 0  # `u` of the book; 0: no snapshot has come
