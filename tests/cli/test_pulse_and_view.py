@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -219,6 +220,17 @@ def test_a_replay_tells_what_was_lost_on_the_way(lost: dict[str, int], said: str
     replay._print(Console(file=buffer, width=200), summary, tmp_path)
     told = [line for line in buffer.getvalue().splitlines() if line.startswith("not stored")]
     assert told == ([] if said is None else [f"{said}why is in the/log"])
+
+
+def test_a_recording_that_was_changed_in_its_middle_is_not_taken_for_played(tmp_path: Path) -> None:
+    file = tmp_path / "a.zcap"
+    file.write_bytes(b"first")
+    os.utime(file, ns=(5, 5))
+    first = replay._key([file])
+    assert replay._key([file]) == first
+    file.write_bytes(b"fifth")
+    os.utime(file, ns=(5, 6))
+    assert replay._key([file]) != first
 
 
 def test_the_last_line_tells_what_is_left() -> None:

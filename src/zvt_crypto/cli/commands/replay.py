@@ -153,6 +153,8 @@ async def _played(place: EmulatorPlace, process: EmulatorProcess, node: Node, co
         if console is not None:
             console.print(f"the recording: {damage}", markup=False, soft_wrap=True)
     await _settled(node)
+    await node.platform.bars.catch_up(node.followed())
+    await node.platform.drained()
 
 
 def ask_session() -> Any:
@@ -291,7 +293,9 @@ def _stream(holds: list[Held]) -> Literal["trade", "agg"]:
 
 
 def _key(files: Sequence[Path]) -> str:
-    named = "\n".join(f"{file.absolute()} {file.stat().st_size}" for file in files)
+    """Of these files as they are now: one that was written anew is played anew."""
+    told = [(file.absolute(), file.stat()) for file in files]
+    named = "\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in told)
     return hashlib.sha256(named.encode()).hexdigest()[:12]
 
 
