@@ -61,6 +61,7 @@ class BarService:
         self._gaps: dict[str, Gap] = {}  # the newest before the first trade of an instrument
         self._dirty: dict[str, None] = {}
         self._sums: dict[str, AddUp] = {}
+        self._making = asyncio.Lock()
         self._venue_ns: dict[tuple[str, Interval], int] = {}
         self._mender = Mender(store, clock, observer, self._publish_mended)
         self._rebuild = Rebuild(store, clock, self._publish_finals, self._options.rebuild_ns, self._options.read_rows)
@@ -101,12 +102,29 @@ class BarService:
     async def _on_trade(self, trade: Trade) -> None:
         if self._stream_of(trade.instrument) != trade.stream:
             return
-        bars = self._bars.get(trade.instrument)
-        if bars is None:
-            bars = self._bars[trade.instrument] = await self._rebuilt_patiently(trade)
+        bars = self._bars.get(trade.instrument) or await self._made(trade)
         self._publish_finals(bars.on_trade(trade))
         self._pass_doubts(bars)
         self._dirty[trade.instrument] = None
+
+    async def _made(self, first: Trade) -> InstrumentBars:
+        async with self._making:
+            if first.instrument not in self._bars:
+                self._bars[first.instrument] = await self._rebuilt_patiently(first)
+            return self._bars[first.instrument]
+
+    async def catch_up(self, instruments: Iterable[str]) -> None:
+        """Publish what stored trades have closed and nobody stored, of those that have not traded since the start: it may have ended
+        between the two, and where a recording is over no trade will come to show it."""
+        for name in instruments:
+            stream = self._stream_of(name)
+            if name in self._bars or stream is None:
+                continue
+            last = await self._store.trades.last(name, stream)
+            if last is not None:
+                bars = await self._made(last)
+                self._publish_finals(bars.on_trade(last))
+                self._pass_doubts(bars)
 
     def _on_venue_kline(self, kline: Kline) -> None:
         self._venue_ns[kline.instrument, kline.interval] = self._clock.now_ns()

@@ -8,12 +8,13 @@ from typing import TypeVar
 import msgspec
 
 from zvt_crypto.domain.errors import Banned, GeoBlocked, Throttled, Unreachable, VenueError
-from zvt_crypto.domain.time import NS_PER_MS
+from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.ports import HISTORY_PRIORITY, Clock, Observer, Priority, RateBudget, Response, Transport
 from zvt_crypto.venues.fields import FieldLog, FieldWatch, Kind
 
 T = TypeVar("T")
 # A reading of the venue's clock is believed this long.
+FRESH_NS = 2 * NS_PER_S  # a reading of the venue's clock by which klines are called final
 CLOCK_AGE_NS = 300 * 1_000_000_000
 # A page of many is asked for this often, and a throttle sat out this long: losing page 400 must not lose the 399 before.
 PAGE_TRIES = 3
@@ -70,6 +71,7 @@ class RestCaller:
         self._fields = FieldWatch(FieldLog(manners.exchange, observer))
         self._base = dict(manners.hosts)
         self._samples: dict[str, ClockSample] = {}
+        self._readings: dict[str, tuple[int, int]] = {}  # market → (the venue's clock, ours when it answered)
         for bucket, (limit, window_ms) in manners.limits.items():
             budget.set_limit(bucket, limit, window_ms, slides=manners.slides)
 
@@ -130,6 +132,7 @@ class RestCaller:
         asked_ns = self._clock.now_ns()
         theirs_ns = parse(await self.read(call, "live"))
         answered_ns = self._clock.now_ns()
+        self._readings[market] = theirs_ns, answered_ns
         made = ClockSample(theirs_ns - (asked_ns + answered_ns) // 2, answered_ns - asked_ns, answered_ns)
         held = self._samples.get(market)
         if held is None or made.round_trip_ns <= held.round_trip_ns or answered_ns - held.at_ns > CLOCK_AGE_NS:
@@ -144,6 +147,14 @@ class RestCaller:
             await self._persist(lambda: self.ask_time(market))
             held = self._samples[market]
         return self._clock.now_ns() + held.offset_ns - held.round_trip_ns // 2
+
+    async def read_server_ns(self, market: str) -> int:
+        """The venue's clock as it told it a moment ago, and not reckoned on: what is final hangs on it, our clock may be set meanwhile, and
+        that of a recording stands still."""
+        told = self._readings.get(market)
+        if told is None or not 0 <= self._clock.now_ns() - told[1] <= FRESH_NS:
+            return await self._persist(lambda: self.ask_time(market))
+        return told[0]
 
     def guess_server_ns(self, market: str) -> int:
         """The venue's clock now as far as known, without asking."""

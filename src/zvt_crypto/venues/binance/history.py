@@ -53,7 +53,7 @@ class History:
         """The klines of a page, and how many rows it had."""
         market = market_of(instrument)
         # The clock before the question: a kline that closes while the answer is on its way is not final in it.
-        server_ns = await self._rest.server_ns(market)
+        server_ns = await self._rest.read_server_ns(market)
         body = await self._rest.read_page(request.klines(market, instrument.native_symbol, interval, start_ms, last_ms, asked))
         page, drift = parse.parse_klines(body, instrument.id, interval, server_ns - spec.FINAL_GRACE_NS)
         self._drifted(drift)
@@ -147,7 +147,7 @@ class History:
         start_ms = max(-(-(since_ns - NS_PER_MINUTE) // NS_PER_MS), spec.USDM_FIRST_MS)
         last_ms = None if span.last_ms is None else span.last_ms - NS_PER_MINUTE // NS_PER_MS
         while last_ms is None or start_ms <= last_ms:
-            server_ns = await self._rest.server_ns("usdm")
+            server_ns = await self._rest.read_server_ns("usdm")
             marks = await self._rest.read_page(request.mark_klines(instrument.native_symbol, start_ms, last_ms, most))
             pair = instrument.native_symbol.partition("_")[0]
             indexes = await self._rest.read_page(request.index_klines(pair, start_ms, last_ms, most))

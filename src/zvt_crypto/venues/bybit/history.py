@@ -55,7 +55,7 @@ class History:
     ) -> tuple[list[Kline], int]:
         """The klines of a page, and how many rows it had."""
         # The clock before the question: a kline that closes while the answer is on its way is not final in it.
-        server_ns = await self._rest.server_ns(spec.MARKET)
+        server_ns = await self._rest.read_server_ns(spec.MARKET)
         call = request.klines(category_of(instrument), instrument.native_symbol, interval, start_ms, last_ms, asked)
         page, drift = answers.parse_klines(await self._rest.read_page(call), instrument.id, interval, server_ns - spec.FINAL_GRACE_NS)
         self._drifted(drift)
@@ -110,7 +110,7 @@ class History:
         return bounded(made, span, instrument.id)
 
     async def _marks_page(self, instrument: Instrument, start_ms: int, stop_ms: int) -> list[MarkPrice]:
-        server_ns = await self._rest.server_ns(spec.MARKET)
+        server_ns = await self._rest.read_server_ns(spec.MARKET)
         asked = (category_of(instrument), instrument.native_symbol, Interval.MIN_1, start_ms, stop_ms)
         marks = await self._rest.read_page(request.mark_klines(*asked))
         indexes = await self._rest.read_page(request.index_klines(*asked))

@@ -289,11 +289,10 @@ class CcxtConnector:
         return str(interval)
 
     async def _server_ns(self) -> int:
-        if self._offset_ns is None:
-            if self._client.has.get("fetchTime"):
-                await self.fetch_server_time()
-            else:
-                self._offset_ns = 0
+        if self._client.has.get("fetchTime"):
+            await self.fetch_server_time()  # each time: what is final hangs on it
+        elif self._offset_ns is None:
+            self._offset_ns = 0
         return self._clock.now_ns() + (self._offset_ns or 0)
 
     async def _ask(self, what: str, call: Any) -> Any:

@@ -97,7 +97,7 @@ class Candles:
         """The traded rows that open in [first_ns, last_ns], at most a page, oldest first. Final is what the venue's clock is well past;
         what it has only just passed is read twice, and not final where the two differ."""
         # The clock before the question: a kline that closes while the answer is on its way is not final in it.
-        server_ns = await self._rest.server_ns("advanced")
+        server_ns = await self._rest.read_server_ns("advanced")
         rows = await self._rows(instrument, interval, first_ns, last_ns, server_ns)
         close_ns = floor_ns(interval, server_ns - spec.FINAL_GRACE_NS)
         newest_ns = floor_ns(interval, close_ns - 1)
@@ -110,7 +110,7 @@ class Candles:
 
     async def _closed_ns(self) -> int:
         """What closes up to now may be final."""
-        return await self._rest.server_ns("advanced") - spec.FINAL_GRACE_NS
+        return await self._rest.read_server_ns("advanced") - spec.FINAL_GRACE_NS
 
     async def _rows(self, instrument: Instrument, interval: Interval, first_ns: int, last_ns: int, server_ns: int) -> list[Kline]:
         call = request.candles(instrument.native_symbol, spec.GRANULARITY[interval], first_ns // NS_PER_S, last_ns // NS_PER_S)
