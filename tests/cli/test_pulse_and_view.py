@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from zvt_crypto.cli import exits, view
-from zvt_crypto.cli.commands import replay
+from zvt_crypto.cli.commands import replay, up
 from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.run import run
-from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreFull, UnknownSymbol, Unreachable
+from zvt_crypto.domain.errors import BadInput, GaveUp, NotFound, PortTaken, StoreError, StoreFull, UnknownSymbol, Unreachable
 from zvt_crypto.domain.events import StreamStatus
 from zvt_crypto.domain.instrument import CryptoPair, Instruments, pair_id
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap, Kline, Trade
@@ -128,7 +128,7 @@ def node() -> SimpleNamespace:
     for event in events:
         live.apply(event)
         pulse.take(event)
-    recorder = SimpleNamespace(rows=1234, backlog=5, dropped=6, down_since_ns=None)
+    recorder = SimpleNamespace(rows=1234, backlog=5, kept=4, dropped=6, untold=1, down_since_ns=None)
     return SimpleNamespace(
         pulse=pulse,
         live=live,
@@ -236,9 +236,24 @@ def test_a_recording_that_was_changed_in_its_middle_is_not_taken_for_played(tmp_
 def test_the_last_line_tells_what_is_left() -> None:
     shown = node()
     shown.settings = SimpleNamespace(spool_dir="the/spool")
-    assert view.last_line(shown) == "stopped: 1,234 rows stored, 5 kept in the/spool for the next start, 6 dropped, 0 gaps (0 open)"
-    shown.recorder.backlog = shown.recorder.dropped = 0
+    lost = "6 dropped, 1 holes that no gap tells of"
+    assert view.last_line(shown) == f"stopped: 1,234 rows stored, 4 kept in the/spool for the next start, {lost}, 0 gaps (0 open)"
+    shown.recorder.kept = shown.recorder.dropped = shown.recorder.untold = 0  # a hole in memory alone is not kept
     assert view.last_line(shown) == "stopped: 1,234 rows stored, 0 gaps (0 open)"
+
+
+@pytest.mark.parametrize(
+    ("dropped", "untold", "said"),
+    [(0, 0, None), (6, 0, "6 rows were dropped, .*; the gaps tell which"), (6, 1, "6 rows .*; 1 holes could be told nowhere")],
+)
+def test_a_run_that_dropped_rows_fails(dropped: int, untold: int, said: str | None) -> None:
+    recorder = SimpleNamespace(dropped=dropped, untold=untold)
+    if said is None:
+        up.check_lost(recorder)  # type: ignore[arg-type]
+        return
+    with pytest.raises(StoreError, match=said) as failed:
+        up.check_lost(recorder)  # type: ignore[arg-type]
+    assert exits.exit_code(failed.value) == exits.STORE
 
 
 async def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,47 @@ def test_a_spool_that_fails_is_as_one_that_is_full():
     virtual.run(go())
 
 
+@pytest.mark.parametrize(
+    ("room_left", "kept", "dropped", "untold"), [(100, 30, 0, 0), (0, 0, 30, 1)], ids=["what is kept", "what nothing has room for"]
+)
+def test_a_stop_tells_what_is_kept_and_what_is_lost(room_left: int, kept: int, dropped: int, untold: int):
+    async def go():
+        async with Room(Spool(room_left), stop_s=0.5).running() as room:
+            room.store.is_down = True
+            room.publish(*[trade(n) for n in range(30)])
+            await asyncio.sleep(1)
+            await room.recorder.stop()
+            assert (room.recorder.kept, room.recorder.dropped, room.recorder.untold) == (kept, dropped, untold)
+            told = {name: fields for _, name, fields in room.notes.notes if name in ("stored_later", "holes_untold")}
+            assert told == ({"stored_later": {"events": kept}} if kept else {"holes_untold": {"holes": untold, "dropped": dropped}})
+
+    virtual.run(go())
+
+
+def test_a_hole_that_the_store_does_not_take_is_kept_for_the_next_start():
+    async def go():
+        spool = Spool(room=20)
+        async with Room(spool, bound=30, batch_rows=10, stop_s=0.5).running() as room:
+            room.store.is_down = True
+            await asyncio.sleep(0.1)
+            room.publish(*[trade(n) for n in range(60)])
+            await asyncio.sleep(1)
+            spool.room = 1_000
+            await room.recorder.stop()
+            dropped = room.recorder.dropped
+            assert dropped > 0
+            assert room.recorder.untold == 0
+        async with Room(spool).running() as room:
+            await room.recorder.drained()
+            (hole,) = room.store.gaps.values()
+            kept = room.ids()
+            lost = [n for n in range(60) if n not in kept]
+            assert len(lost) == dropped
+            assert (hole.first_id, hole.last_id) == (lost[0], lost[-1])
+
+    virtual.run(go())
+
+
 def test_a_stop_writes_what_waits():
     async def go():
         async with Room().running() as room:

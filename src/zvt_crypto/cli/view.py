@@ -54,9 +54,12 @@ async def _lines(node: Node, console: Console, ends_at: Callable[[], float | Non
 def last_line(node: Node) -> str:
     """What a run leaves, once nothing is under way any more."""
     recorder = node.recorder
-    waiting = f", {recorder.backlog:,} kept in {node.settings.spool_dir} for the next start" if recorder.backlog else ""
+    waiting = f", {recorder.kept:,} kept in {node.settings.spool_dir} for the next start" if recorder.kept else ""
     dropped = f", {recorder.dropped:,} dropped" if recorder.dropped else ""
-    return f"stopped: {recorder.rows:,} rows stored{waiting}{dropped}, {node.pulse.gaps_seen} gaps ({len(node.pulse.gaps_open)} open)"
+    untold = f", {recorder.untold:,} holes that no gap tells of" if recorder.untold else ""
+    return (
+        f"stopped: {recorder.rows:,} rows stored{waiting}{dropped}{untold}, {node.pulse.gaps_seen} gaps ({len(node.pulse.gaps_open)} open)"
+    )
 
 
 def line(node: Node, left_s: float | None) -> str:

@@ -70,8 +70,17 @@ class Recorder:
     @property
     def backlog(self) -> int:
         """Events and holes that are taken and not yet stored."""
-        spooled = len(self._spool) if self._spool is not None else 0
-        return len(self._batch) + self._reader.pending() + spooled + len(self._holes) + len(self._damaged)
+        return len(self._batch) + self._reader.pending() + self.kept + len(self._holes) + len(self._damaged)
+
+    @property
+    def kept(self) -> int:
+        """Events and holes that lie in the spool: the next start stores them."""
+        return len(self._spool) if self._spool is not None else 0
+
+    @property
+    def untold(self) -> int:
+        """Holes that neither the store nor the spool holds: nothing tells of them once the process has ended."""
+        return len(self._holes)
 
     async def run(self) -> None:
         """Write what comes, until cancelled or stopped."""
@@ -94,7 +103,7 @@ class Recorder:
             await self._idle.wait()
 
     async def stop(self) -> None:
-        """Listen no more, and store what waits; what the store does not take in `stop_s` goes to the spool."""
+        """Listen no more, and store what waits; what the store does not take in `stop_s` goes to the spool, holes too."""
         self._stopping = True
         self._reader.close()
         until_ns = self._clock.now_ns() + int(self._options.stop_s * NS_PER_S)
@@ -105,7 +114,12 @@ class Recorder:
         rest = [*self._batch, *(await self._reader.receive() if self._reader.pending() else [])]
         self._batch = []
         self._spill(rest)
-        self._observer.note("warning", "stored_later", events=len(rest), spooled=self._spool is not None)
+        gaps = self._holes.taken()
+        self._holes.stored(gaps[: self._keep(gaps)])
+        if self.kept:
+            self._observer.note("warning", "stored_later", events=self.kept)
+        if self.untold:
+            self._observer.note("error", "holes_untold", holes=self.untold, dropped=self.dropped)
 
     # ── in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -135,13 +149,7 @@ class Recorder:
 
     def _spill(self, events: list[Event]) -> None:
         """The reader's oldest, because its queue is full: to the spool, and what has no room there is lost."""
-        kept = 0
-        if self._spool is not None:
-            try:
-                kept = self._spool.append(events)
-            except StoreError as error:
-                self._observer.note("error", "spool_failed", reason=str(error))
-        lost = events[kept:]
+        lost = events[self._keep(events) :]
         if not lost:
             return
         self.dropped += len(lost)
@@ -149,6 +157,16 @@ class Recorder:
         self._observer.count("record_dropped", len(lost))
         if self.dropped == len(lost):
             self._observer.note("error", "record_drops", reason="queue and spool are full", first=len(lost))
+
+    def _keep(self, events: Sequence[Event]) -> int:
+        """To the spool; returns how many of them it took, from the first on."""
+        if self._spool is None:
+            return 0
+        try:
+            return self._spool.append(events)
+        except StoreError as error:
+            self._observer.note("error", "spool_failed", reason=str(error))
+            return 0
 
     def _damage_of(self, spool: Spool | None) -> list[Gap]:
         """The holes that damage has left in what waited, told of."""

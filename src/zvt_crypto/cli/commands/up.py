@@ -14,12 +14,13 @@ from zvt_crypto.cli import exits
 from zvt_crypto.cli.each import check_exchanges
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.domain.errors import BadInput, Unreachable
+from zvt_crypto.domain.errors import BadInput, StoreError, Unreachable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from zvt_crypto.cli.build import Node
+    from zvt_crypto.services.record import Recorder
     from zvt_crypto.telemetry.metrics import PrometheusObserver
 
 READY_S = 60.0
@@ -27,7 +28,7 @@ FIRST_S = 15.0  # a run of a few seconds still waits so long for the exchange
 
 
 def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
-    """Until Ctrl-C, SIGTERM, or the seconds have passed."""
+    """Until Ctrl-C, SIGTERM, or the seconds have passed. Raises StoreError at the end where rows were dropped."""
     check_seconds(seconds)
     check_exchanges(settings.ingest.exchanges)
 
@@ -113,8 +114,16 @@ def _say_end(console: Console) -> Callable[[Node], Awaitable[None]]:
         from zvt_crypto.cli.view import last_line
 
         console.print(last_line(node), markup=False, soft_wrap=True)
+        check_lost(node.recorder)
 
     return say
+
+
+def check_lost(recorder: Recorder) -> None:
+    """Raises StoreError where something that came was dropped, or a hole could be told nowhere."""
+    if recorder.dropped or recorder.untold:
+        told = f"; {recorder.untold:,} holes could be told nowhere" if recorder.untold else "; the gaps tell which"
+        raise StoreError(f"{recorder.dropped:,} rows were dropped, because database, queue and spool took no more{told}")
 
 
 @contextlib.contextmanager
