@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -18,6 +19,9 @@ import pytest
 from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env, emulated
 
 from zvt_crypto.domain.errors import BadInput, OutOfRange, StoreUnavailable, UnknownExchange
+from zvt_crypto.domain.market import Gap
+from zvt_crypto.domain.time import NS_PER_S, Interval
+from zvt_crypto.stores.postgres import open_store
 from zvt_crypto.stores.postgres.errors import mapped
 from zvt_crypto.venues import VENUES
 
@@ -529,6 +533,37 @@ def test_coverage_shows_what_is_stored_and_what_is_missing(wired: Zvt) -> None:
     shown = wired("coverage", "--interval", "1m", "--differences").out
     assert "missing  cryptopair_binance_btcusdt  kline 1m" in shown
     assert wired("coverage", "nonsense").code == 2
+
+
+def test_coverage_says_where_each_open_gap_lies(wired: Zvt, database_url: str) -> None:
+    wired("pairs", "sync")
+    pair, at_ns = "cryptopair_binance_btcusdt", 1_700_000_000_000_000_000
+    minute = Gap(pair, "kline", at_ns, at_ns + 60 * NS_PER_S, None, None, "dropped", None, interval=Interval.MIN_1)
+    trades = [Gap(pair, "trade", at_ns + n * NS_PER_S, at_ns + (n + 1) * NS_PER_S, n, n + 4, "lost", None) for n in range(1, 56)]
+    others = [
+        Gap(pair, "book", at_ns, at_ns + NS_PER_S, None, None, "resync", None),
+        Gap(pair, "mark", at_ns, at_ns + NS_PER_S, None, None, "cut", "rest"),
+    ]
+
+    async def save() -> None:
+        store = await open_store(database_url)
+        try:
+            await store.facts.save_gaps([minute, *trades, *others], at_ns)
+        finally:
+            await store.close()
+
+    asyncio.run(save())
+    told = wired("coverage", "btcusdt", "-e", "binance", "--json").json
+    assert (len(told["gaps_open"]), told["gaps_open_more"]) == (50, 7)
+    newest = {"start": "2023-11-14T22:14:15.000Z", "end": "2023-11-14T22:14:16.000Z", "first_id": 55, "last_id": 59, "reason": "lost"}
+    assert told["gaps_open"][-1] == {"instrument": pair, "channel": "trade", "interval": None} | newest
+    shown = wired("coverage", "btcusdt", "-e", "binance").out
+    assert f"gap open  {pair}  trade  2023-11-14T22:14:15.000Z to 2023-11-14T22:14:16.000Z  ids 55 to 59  lost\n" in shown
+    assert "… and 7 older open gaps" in shown
+    early = wired("coverage", "btcusdt", "-e", "binance", "--end", "2023-11-14T22:13:21Z").out
+    lines = [line for line in early.splitlines() if line.startswith("gap open")]
+    span = "2023-11-14T22:13:20.000Z to 2023-11-14T22:1"
+    assert sorted(lines) == [f"gap open  {pair}  book  {span}3:21.000Z  resync", f"gap open  {pair}  kline 1m  {span}4:20.000Z  dropped"]
 
 
 def _ago(text: str) -> timedelta:

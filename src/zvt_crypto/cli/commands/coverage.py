@@ -15,12 +15,13 @@ from zvt_crypto.cli.settings import Settings
 from zvt_crypto.cli.words import parse_range, resolve_all
 from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.exchanges import check_exchange
-from zvt_crypto.domain.market import Kline
+from zvt_crypto.domain.market import Gap, Kline
 from zvt_crypto.domain.time import INTERVALS, Interval, parse_interval, to_rfc3339
 
 STREAMS = ("trade", "agg", "funding", "mark", "book")
 COLUMNS = ["instrument", "stream", "rows", "first", "last", "missing", "gaps open", "filled", "sources", "forming", "revised", "differing"]
 SHOWN_HOLES = 20
+SHOWN_GAPS = 50
 
 
 def run_coverage(
@@ -39,26 +40,41 @@ def run_coverage(
     start_ns, end_ns = parse_range(start, end)
     named = None if exchange is None else check_exchange(exchange)
 
-    async def go() -> tuple[list[Coverage], list[Difference]]:
+    async def go() -> tuple[list[Coverage], list[Gap], list[Difference]]:
         async with open_database(settings) as store:
             table = await store.instruments.load(named)
             chosen = resolve_all(table, symbols, named) if symbols else list(table)
             found: list[Coverage] = []
+            opened: list[Gap] = []
             differ: list[Difference] = []
             for instrument in chosen:
                 bars = [await store.coverage.klines(instrument.id, one, start_ns, end_ns) for one in intervals]
                 rest = [] if interval else [await store.coverage.stream(instrument.id, one, start_ns, end_ns) for one in STREAMS]
                 # Streams that hold nothing, and of which nothing is missing either, say nothing.
-                found += [one for one in [*bars, *rest] if one.rows or one.gaps_open]
+                told = [one for one in [*bars, *rest] if one.rows or one.gaps_open]
+                found += told
+                if any(one.gaps_open for one in told):
+                    gaps = await store.facts.read_gaps(instrument.id, open_only=True)
+                    channels = {one.stream.partition(" ")[0] for one in told if one.gaps_open}
+                    opened += [
+                        gap
+                        for gap in gaps
+                        if gap.channel in channels
+                        and (gap.interval is None or gap.interval in intervals)
+                        and (start_ns is None or gap.end_ns >= start_ns)
+                        and (end_ns is None or gap.start_ns < end_ns)
+                    ]
                 if differences:
                     for bar in [one for one in bars if one.differing]:
                         of = Interval(bar.stream.removeprefix("kline "))
                         differ += await store.coverage.differences(instrument.id, of, start_ns, end_ns)
-            return found, differ
+            return found, opened, differ
 
-    found, differ = run(go)
+    found, opened, differ = run(go)
+    newest = sorted(opened, key=lambda gap: gap.start_ns)[-SHOWN_GAPS:]
     if as_json:
-        print_json({"coverage": [_told(one) for one in found], "count": len(found), "differences": [_both(one) for one in differ]})
+        told = {"coverage": [_told(one) for one in found], "count": len(found), "differences": [_both(one) for one in differ]}
+        print_json(told | {"gaps_open": [_gap(gap) for gap in newest], "gaps_open_more": len(opened) - len(newest)})
         return exits.OK
     print_table([_row(one) for one in found], COLUMNS)
     holes = [(one, hole) for one in found for hole in one.missing]
@@ -66,6 +82,10 @@ def run_coverage(
         print(f"missing  {one.instrument}  {one.stream}  {to_rfc3339(low)} to {to_rfc3339(high)}")
     if len(holes) > SHOWN_HOLES:
         print(f"… and {len(holes) - SHOWN_HOLES} more holes: --json shows all")
+    for gap in newest:
+        print(_gap_line(gap))
+    if len(opened) > len(newest):
+        print(f"… and {len(opened) - len(newest)} older open gaps: --start and --end narrow it down")
     for two in differ:
         kept = "served before" if two.was_served else "not served"
         print(f"differs  {two.served.instrument}  {two.served.interval}  {to_rfc3339(two.served.open_ns)}")
@@ -95,6 +115,22 @@ def _told(one: Coverage) -> dict[str, Any]:
     times = {"first": _time(one.first_ns), "last": _time(one.last_ns)}
     missing = [{"start": to_rfc3339(low), "end": to_rfc3339(high)} for low, high in one.missing]
     return plain | times | {"missing": missing, "whole": one.is_whole}
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    place = {"instrument": gap.instrument, "channel": gap.channel, "interval": None if gap.interval is None else str(gap.interval)}
+    span = {"start": to_rfc3339(gap.start_ns), "end": to_rfc3339(gap.end_ns)}
+    return place | span | {"first_id": gap.first_id, "last_id": gap.last_id, "reason": gap.reason}
+
+
+def _gap_line(gap: Gap) -> str:
+    stream = gap.channel if gap.interval is None else f"{gap.channel} {gap.interval}"
+    ids = "" if gap.first_id is None and gap.last_id is None else f"  ids {_end(gap.first_id)} to {_end(gap.last_id)}"
+    return f"gap open  {gap.instrument}  {stream}  {to_rfc3339(gap.start_ns)} to {to_rfc3339(gap.end_ns)}{ids}  {gap.reason}"
+
+
+def _end(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _both(two: Difference) -> dict[str, Any]:
