@@ -266,3 +266,18 @@ def test_a_longer_kline_whose_minutes_are_not_all_stored_stays_away():
             assert await bench.klines(final=True, source="derived", settle_s=2000.0) == []
 
     virtual.run(go())
+
+
+def test_what_stored_trades_closed_and_nobody_stored_is_built_without_a_further_trade():
+    async def go():
+        store = MemoryStore()
+        await store.append([trade(n) for n in range(301)], 0)
+        async with Bench(store).running() as bench:
+            await bench.service.catch_up([BTC, "cryptopair_binance_ethusdt"])
+            finals = await bench.klines(final=True, settle_s=1)
+            assert [m for k, m in zip(finals, minutes(finals), strict=True) if k.interval is Interval.MIN_1] == [1, 2, 3, 4]
+            await bench.service.catch_up([BTC])
+            bench.feed.publish(trade(301))
+            assert await bench.klines(final=True) == []
+
+    virtual.run(go())

@@ -14,7 +14,7 @@ from zvt_crypto.venues.fields import FieldLog, FieldWatch, Kind
 
 T = TypeVar("T")
 # A reading of the venue's clock is believed this long.
-FRESH_NS = 2 * NS_PER_S  # a reading of the venue's clock by which klines are called final
+FRESH_NS = NS_PER_S // 2  # a reading of the venue's clock by which klines are called final
 CLOCK_AGE_NS = 300 * 1_000_000_000
 # A page of many is asked for this often, and a throttle sat out this long: losing page 400 must not lose the 399 before.
 PAGE_TRIES = 3

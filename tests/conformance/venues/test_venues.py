@@ -121,6 +121,24 @@ def test_a_minute_is_not_final_before_the_venues_clock_passed_it(at_venue):
     assert all(kline == finals[0] for kline in finals)
 
 
+def test_no_minute_is_final_while_the_venues_clock_stands_still(at_venue):
+    """A recording's clock stands at its last frame; ours goes on, or is set."""
+
+    async def scenario(desk):
+        await desk.clock.sleep(60 - (desk.clock.now_ns() % NS_PER_MINUTE) / NS_PER_S - 20)
+        minute = desk.clock.now_ns() // NS_PER_MINUTE * NS_PER_MINUTE
+        await desk.connector.fetch_kdata(desk.pair, "1m", since=minute, limit=1)
+        finals = []
+        for _ in range(4):
+            desk.faults.skew(desk.faults.skew_ns / NS_PER_S - 30)
+            await desk.clock.sleep(30)
+            finals += [k.final for k in await desk.connector.fetch_kdata(desk.pair, "1m", since=minute, limit=1)]
+        return finals
+
+    finals = at_venue.run(scenario)
+    assert True not in finals
+
+
 def test_streamed_klines_close_once_and_equal_the_rows_of_rest(at_venue):
     if not claims_native(at_venue, "spot", "stream.klines.1m"):
         pytest.skip(f"{at_venue.name} streams no klines of a minute")
