@@ -250,3 +250,26 @@ def test_what_is_held_is_refuted_by_a_stream_that_goes_on_below_it():
     assert continuity.lone == 5_000
     assert continuity.disbelieve() == 1
     assert continuity.wanted == (12, None)
+
+
+def hours_on(number: int, hours: int = 10) -> Trade:
+    return msgspec.structs.replace(trade(number), event_ns=trade(number).event_ns + hours * 3_600 * 10**9)
+
+
+def test_the_next_trade_is_none_of_long_ago_whoever_says_so():
+    continuity = run()
+    assert [t for n in (1, 2, 3) for t in continuity.on_live(hours_on(n))] == [hours_on(n) for n in (1, 2, 3)]
+    wrong = hours_on(4, 2)
+    assert continuity.on_live(wrong) == []
+    assert continuity.wanted == (4, 4)
+    assert continuity.on_live(hours_on(5)) == []
+    assert continuity.on_fetched([wrong, hours_on(5)]) == ([hours_on(5)], [(4, 4)])
+
+
+def test_the_next_trade_with_a_wrong_time_is_taken_as_the_venue_gives_it():
+    continuity = run()
+    for number in (1, 2, 3):
+        continuity.on_live(hours_on(number))
+    continuity.on_live(hours_on(4, 2))
+    assert continuity.on_live(hours_on(5)) == []
+    assert continuity.on_fetched([hours_on(4)]) == ([hours_on(4), hours_on(5)], [])

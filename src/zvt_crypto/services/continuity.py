@@ -25,6 +25,8 @@ IDS_AT_ONCE = 100_000
 # A trade that is so much later than the last one and has a lower id is no repetition: ids began anew (a pair that is listed again), or the
 # last one's was wrong.
 LATER_NS = 10 * NS_PER_S
+# No exchange stamps the next trade so long before the last one: its time is wrong, and it would be stored out of its minute.
+BEFORE_NS = 3_600 * NS_PER_S
 # So many trades of the stream below those that are held, and these are wrong: frames overtake one another by one or two.
 REFUTED_BY = 10
 _MOST_LOST = 1_000  # ranges given up that are remembered
@@ -122,6 +124,9 @@ class DenseTrades:
             return self._hold(number, trade)
         if self.next_id is None:
             return [self._pass(number, trade)]
+        if number >= self.next_id and self._is_long_before(trade):
+            self._beyond = max(self._beyond, number)  # so that the venue is asked for it
+            return []
         if number == self.next_id:
             self._suspect = False  # it continues: nothing was missed
             self._below += 1
@@ -174,7 +179,7 @@ class DenseTrades:
         for trade in sorted(trades, key=_number):
             number = int(trade.trade_id)
             assert self.next_id is not None, "nothing was asked for"
-            if number < self.next_id:
+            if number < self.next_id or self._is_long_before(trade):
                 continue
             if number > self.next_id:
                 passed, absent = self._skip_to(number)
@@ -212,6 +217,9 @@ class DenseTrades:
     def _plausible(self, trade: Trade) -> int:
         """How many ids may lie between the run's end and a trade."""
         return plausible_ids(trade.event_ns - self.last.event_ns if self.last is not None else 0)
+
+    def _is_long_before(self, trade: Trade) -> bool:
+        return self.last is not None and trade.event_ns < self.last.event_ns - BEFORE_NS
 
     def _is_later(self, trade: Trade) -> bool:
         return self.last is not None and trade.event_ns > self.last.event_ns + LATER_NS
