@@ -109,13 +109,7 @@ class TradeFlow:
     async def _find_start(self) -> None:
         start_ns = self._start_ns
         try:
-            rows = await patiently(
-                lambda: self._connector.fetch_trades(self.continuity.instrument, since=start_ns, stream=self.continuity.stream, limit=1),
-                self._clock,
-                self._rng,
-                self._options.patience_s,
-                malformed_tries=self._options.malformed_tries,
-            )
+            rows = await self._ask(since=start_ns, limit=1)
         except (VenueError, BadInput) as error:
             self._observer.note("warning", "trades_start_unknown", instrument=self.continuity.instrument, reason=str(error))
             rows = []
@@ -123,17 +117,10 @@ class TradeFlow:
 
     async def _newest_id(self) -> int | None:
         """Of the venue, None where it does not tell."""
-        name, stream = self.continuity.instrument, self.continuity.stream
         try:
-            rows = await patiently(
-                lambda: self._connector.fetch_trades(name, stream=stream, limit=1),
-                self._clock,
-                self._rng,
-                self._options.patience_s,
-                malformed_tries=self._options.malformed_tries,
-            )
+            rows = await self._ask(limit=1)
         except (VenueError, BadInput) as error:
-            self._observer.note("warning", "newest_trade_unknown", instrument=name, reason=str(error))
+            self._observer.note("warning", "newest_trade_unknown", instrument=self.continuity.instrument, reason=str(error))
             return None
         return max((int(row.trade_id) for row in rows), default=None)
 
@@ -166,13 +153,7 @@ class TradeFlow:
         empty = Backoff(self._rng, first_s=0.25, most_s=2.0)
         while (wanted := continuity.wanted) is not None:
             try:
-                rows = await patiently(
-                    lambda want=wanted: self._fetch(want),  # type: ignore[misc]
-                    self._clock,
-                    self._rng,
-                    options.patience_s,
-                    malformed_tries=options.malformed_tries,
-                )
+                rows = await self._fetch(wanted)
             except (VenueError, BadInput) as error:
                 if continuity.is_refuted:
                     self._disbelieve(continuity.disbelieve(), (wanted[1] or 0) + 1, None)
@@ -209,15 +190,8 @@ class TradeFlow:
 
     async def _absent_until(self, first: int, last: int) -> int:
         """Where the ids end that the venue has not: it is asked what follows them."""
-        name, stream = self.continuity.instrument, self.continuity.stream
         try:
-            rows = await patiently(
-                lambda: self._connector.fetch_trades(name, stream=stream, from_id=first, limit=1),
-                self._clock,
-                self._rng,
-                self._options.patience_s,
-                malformed_tries=self._options.malformed_tries,
-            )
+            rows = await self._ask(from_id=first, limit=1)
         except (VenueError, BadInput):
             return last
         return min([last, *(int(row.trade_id) - 1 for row in rows if int(row.trade_id) > first)])
@@ -232,12 +206,22 @@ class TradeFlow:
         return True
 
     async def _fetch(self, wanted: tuple[int, int | None]) -> list[Trade]:
-        first, last = wanted
-        name, stream, page = self.continuity.instrument, self.continuity.stream, self._options.page_rows
+        (first, last), page = wanted, self._options.page_rows
         to_id = None if last is None else min(last, first + page - 1)
-        rows = await self._connector.fetch_trades(name, stream=stream, from_id=first, to_id=to_id, limit=page)
+        rows = await self._ask(from_id=first, to_id=to_id, limit=page)
         check_answer(self._connector.exchange, rows, self._clock.now_ns())
         return rows
+
+    async def _ask(self, *, since: int | None = None, from_id: int | None = None, to_id: int | None = None, limit: int) -> list[Trade]:
+        """What the venue has, patiently. Raises VenueError, BadInput."""
+        name, stream, options = self.continuity.instrument, self.continuity.stream, self._options
+        return await patiently(
+            lambda: self._connector.fetch_trades(name, since, stream=stream, from_id=from_id, to_id=to_id, limit=limit),
+            self._clock,
+            self._rng,
+            options.patience_s,
+            malformed_tries=options.malformed_tries,
+        )
 
     def _give_up(self, wanted: tuple[int, int | None], reason: str) -> None:
         """Flag what cannot be had, and let live trades go on."""

@@ -215,8 +215,6 @@ class InbandStream:
         made = book.on_stream_snapshot(news) if isinstance(news, BookSnapshot) else book.on_delta(news)
         if made:
             self._ready += made
-            if any(isinstance(event, BookStale) for event in made):  # what was lost may not have been of books alone
-                self._doubt_trades(b"", "a message of a book was lost", news.recv_ns)
         else:
             self._heard.add(news.instrument)
         if book.book.is_valid:
@@ -224,6 +222,8 @@ class InbandStream:
                 self._observer.count("book_updates_repeated", exchange=self._manners.exchange)
             self._settled(news.instrument)
         else:
+            if made:  # it has just become stale: what was lost may not have been of books alone
+                self._doubt_trades(b"", "a message of a book was lost", news.recv_ns)
             self._renew(news.instrument)  # a delta without a snapshot before it tells as much as a gap: the snapshot was lost
 
     def _on_control(self, parsed: Control) -> None:
