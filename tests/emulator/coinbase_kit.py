@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from emulator_kit import START_NS
+from emulator_kit import START_NS, ClockedDesk
 
 from zvt_crypto.emulator.coinbase.dialect import CoinbaseDialect
 from zvt_crypto.emulator.coinbase.sessions import Session
@@ -15,13 +15,11 @@ ADVANCED = "/api/v3/brokerage/"
 START_S = START_NS // 1_000_000_000
 
 
-class CoinbaseDesk:
+class CoinbaseDesk(ClockedDesk):
     """What a client would send and see, without a carrier."""
 
     def __init__(self, dialect: CoinbaseDialect, now_ns: int = START_NS) -> None:
-        self.dialect = dialect
-        self.world: Any = dialect.world
-        self.now_ns = now_ns
+        super().__init__(dialect, now_ns)
         dialect.poll(now_ns)
 
     def http(self, path: str, query: str = "", method: str = "GET") -> tuple[int, dict[str, str], Any]:
@@ -52,20 +50,6 @@ class CoinbaseDesk:
     def tell(self, session: Session, kind: str, channels: list[Any], *ids: str) -> list[Any]:
         """On Exchange's feed."""
         return self.text(session, json.dumps({"type": kind, "product_ids": list(ids), "channels": channels}))
-
-    def wait(self, seconds: float, *, step: float | None = None) -> None:
-        """Time passes, at once or in steps, as a carrier would poll."""
-        end_ns = self.now_ns + int(seconds * 1e9)
-        while step is not None and self.now_ns + int(step * 1e9) < end_ns:
-            self.now_ns += int(step * 1e9)
-            self.dialect.poll(self.now_ns)
-        self.now_ns = end_ns
-        self.dialect.poll(self.now_ns)
-
-    def read(self, session: Session) -> list[Any]:
-        frames = [json.loads(frame) for frame in session.outbox]
-        session.outbox.clear()
-        return frames
 
 
 def coinbase_desk(seed: int = 1, events_per_s: float = 2.0, history_days: int = 3, symbols: Any = DEFAULT_SYMBOLS) -> CoinbaseDesk:

@@ -17,6 +17,29 @@ SECOND_NS = 1_000_000_000
 MINUTE_MS = 60_000
 
 
+class ClockedDesk:
+    """Any dialect, and a clock in hand."""
+
+    def __init__(self, dialect: Any, now_ns: int = START_NS) -> None:
+        self.dialect = dialect
+        self.world: Any = dialect.world
+        self.now_ns = now_ns
+
+    def wait(self, seconds: float, *, step: float | None = None) -> None:
+        """Time passes, at once or in steps, as a carrier would poll."""
+        end_ns = self.now_ns + int(seconds * 1e9)
+        while step is not None and self.now_ns + int(step * 1e9) < end_ns:
+            self.now_ns += int(step * 1e9)
+            self.dialect.poll(self.now_ns)
+        self.now_ns = end_ns
+        self.dialect.poll(self.now_ns)
+
+    def read(self, session: Any) -> list[Any]:
+        frames = [json.loads(frame) for frame in session.outbox]
+        session.outbox.clear()
+        return frames
+
+
 class Desk:
     """A dialect and a clock in hand: what a client would send and see, without a carrier."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from emulator_kit import START_NS
+from emulator_kit import START_NS, ClockedDesk
 
 from zvt_crypto.emulator.market import DEFAULT_SYMBOLS, MarketWorld
 from zvt_crypto.emulator.okx.dialect import OkxDialect
@@ -15,13 +15,8 @@ START_MS = START_NS // 1_000_000
 PUBLIC, BUSINESS = "/ws/v5/public", "/ws/v5/business"
 
 
-class OkxDesk:
+class OkxDesk(ClockedDesk):
     """What a client would send and see, without a carrier."""
-
-    def __init__(self, dialect: OkxDialect, now_ns: int = START_NS) -> None:
-        self.dialect = dialect
-        self.world: Any = dialect.world
-        self.now_ns = now_ns
 
     def http(self, path: str, query: str = "", method: str = "GET") -> tuple[int, Any]:
         status, _, body = self.dialect.handle_http(method, f"/api/v5/{path}", query, {}, self.now_ns)
@@ -46,20 +41,6 @@ class OkxDesk:
     def ask(self, session: Session, op: str, *args: tuple[str, str], request_id: str | None = None) -> list[Any]:
         named = [{"channel": channel, "instId": inst_id} for channel, inst_id in args]
         return self.text(session, json.dumps({"op": op, "args": named} | ({"id": request_id} if request_id else {})))
-
-    def wait(self, seconds: float, *, step: float | None = None) -> None:
-        """Time passes, at once or in steps, as a carrier would poll."""
-        end_ns = self.now_ns + int(seconds * 1e9)
-        while step is not None and self.now_ns + int(step * 1e9) < end_ns:
-            self.now_ns += int(step * 1e9)
-            self.dialect.poll(self.now_ns)
-        self.now_ns = end_ns
-        self.dialect.poll(self.now_ns)
-
-    def read(self, session: Session) -> list[Any]:
-        frames = [json.loads(frame) for frame in session.outbox]
-        session.outbox.clear()
-        return frames
 
     def rows(self, session: Session, channel: str) -> list[Any]:
         return [row for frame in self.read(session) if frame["arg"]["channel"] == channel for row in frame["data"]]

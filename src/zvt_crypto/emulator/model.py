@@ -5,6 +5,7 @@ Prices and sizes are whole numbers of 1e-8 (`e8`), turnovers of 1e-16 (`e16`), s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -258,6 +259,15 @@ class World(Protocol):
     def save(self) -> None:
         """Write down what has to survive the process."""
         ...
+
+
+def change_side(side: dict[int, int], rows: Iterable[tuple[int, int]]) -> None:
+    """Take news of one side of a book in: price and size, a size of 0 takes the level away."""
+    for price, size in rows:
+        if size:
+            side[price] = size
+        else:
+            side.pop(price, None)
 
 
 def decimals_of(step_e8: int) -> int:

@@ -41,41 +41,41 @@ def run_coverage(
     named = None if exchange is None else check_exchange(exchange)
 
     async def go() -> tuple[list[Coverage], list[Gap], list[Difference]]:
+        found: list[Coverage] = []
+        opened: list[Gap] = []
+        differ: list[Difference] = []
         async with open_database(settings) as store:
             table = await store.instruments.load(named)
-            chosen = resolve_all(table, symbols, named) if symbols else list(table)
-            found: list[Coverage] = []
-            opened: list[Gap] = []
-            differ: list[Difference] = []
-            for instrument in chosen:
+            for instrument in resolve_all(table, symbols, named) if symbols else list(table):
                 bars = [await store.coverage.klines(instrument.id, one, start_ns, end_ns) for one in intervals]
                 rest = [] if interval else [await store.coverage.stream(instrument.id, one, start_ns, end_ns) for one in STREAMS]
                 # Streams that hold nothing, and of which nothing is missing either, say nothing.
                 told = [one for one in [*bars, *rest] if one.rows or one.gaps_open]
                 found += told
-                if any(one.gaps_open for one in told):
+                if channels := {one.stream.partition(" ")[0] for one in told if one.gaps_open}:
                     gaps = await store.facts.read_gaps(instrument.id, open_only=True)
-                    channels = {one.stream.partition(" ")[0] for one in told if one.gaps_open}
-                    opened += [
-                        gap
-                        for gap in gaps
-                        if gap.channel in channels
-                        and (gap.interval is None or gap.interval in intervals)
-                        and (start_ns is None or gap.end_ns >= start_ns)
-                        and (end_ns is None or gap.start_ns < end_ns)
-                    ]
-                if differences:
-                    for bar in [one for one in bars if one.differing]:
-                        of = Interval(bar.stream.removeprefix("kline "))
-                        differ += await store.coverage.differences(instrument.id, of, start_ns, end_ns)
-            return found, opened, differ
+                    opened += [gap for gap in gaps if gap.channel in channels and _is_asked_for(gap, intervals, start_ns, end_ns)]
+                for bar in [one for one in bars if differences and one.differing]:
+                    of = Interval(bar.stream.removeprefix("kline "))
+                    differ += await store.coverage.differences(instrument.id, of, start_ns, end_ns)
+        return found, opened, differ
 
-    found, opened, differ = run(go)
+    _tell(*run(go), as_json=as_json)
+    return exits.OK
+
+
+def _is_asked_for(gap: Gap, intervals: Sequence[Interval], start_ns: int | None, end_ns: int | None) -> bool:
+    if gap.interval is not None and gap.interval not in intervals:
+        return False
+    return (start_ns is None or gap.end_ns >= start_ns) and (end_ns is None or gap.start_ns < end_ns)
+
+
+def _tell(found: list[Coverage], opened: list[Gap], differ: list[Difference], *, as_json: bool) -> None:
     newest = sorted(opened, key=lambda gap: gap.start_ns)[-SHOWN_GAPS:]
     if as_json:
         told = {"coverage": [_told(one) for one in found], "count": len(found), "differences": [_both(one) for one in differ]}
         print_json(told | {"gaps_open": [_gap(gap) for gap in newest], "gaps_open_more": len(opened) - len(newest)})
-        return exits.OK
+        return
     print_table([_row(one) for one in found], COLUMNS)
     holes = [(one, hole) for one in found for hole in one.missing]
     for one, (low, high) in holes[:SHOWN_HOLES]:
@@ -90,7 +90,6 @@ def run_coverage(
         kept = "served before" if two.was_served else "not served"
         print(f"differs  {two.served.instrument}  {two.served.interval}  {to_rfc3339(two.served.open_ns)}")
         print(f"         {_values(two.served)}  served\n         {_values(two.other)}  {kept}")
-    return exits.OK
 
 
 def _row(one: Coverage) -> dict[str, Any]:

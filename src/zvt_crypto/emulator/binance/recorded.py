@@ -13,7 +13,7 @@ import msgspec
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Market, Quote, Trade, read_e8
+from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Mark, Market, Quote, Trade, change_side, read_e8
 from zvt_crypto.emulator.tape import Level, Tape, checked_id
 
 _MOST_EARLY = 5_000  # diffs held while no snapshot has come
@@ -205,11 +205,7 @@ class RecordedSymbol:
 
     def _apply_diff(self, diff: Diff) -> None:
         for side, rows in ((self._bids, diff.bids), (self._asks, diff.asks)):
-            for price, size in rows:
-                if size:
-                    side[price] = size
-                else:
-                    side.pop(price, None)
+            change_side(side, rows)
         self.last_id = diff.last_id
 
     def _trade(self, t: _Trade, kind: str) -> None:

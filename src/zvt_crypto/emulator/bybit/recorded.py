@@ -10,7 +10,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS
 from zvt_crypto.emulator.bybit.wire import ID_BITS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
+from zvt_crypto.emulator.model import E8, Bar, BookImage, Day, Listing, Mark, Trade, change_side, read_e8
 from zvt_crypto.emulator.tape import Level, Tape, checked_id
 
 
@@ -119,11 +119,7 @@ class RecordedSymbol:
             return  # changes of a book that nobody knows
         self._update = update
         for side, rows in ((self._bids, bids), (self._asks, asks)):
-            for price, size in rows:
-                if size:
-                    side[price] = size
-                else:
-                    side.pop(price, None)
+            change_side(side, rows)
 
     def _trade(self, known: int | None, price: int, size: int, row: _Trade) -> None:
         """Block trades are agreed upon outside of the book, and count in no kline."""

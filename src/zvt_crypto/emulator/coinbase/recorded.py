@@ -7,7 +7,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS, parse_time
 from zvt_crypto.emulator.coinbase.feed_recorded import Levels, read_book, read_match, read_ticker
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Mark, Trade, read_e8
+from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Mark, Trade, change_side, read_e8
 from zvt_crypto.emulator.tape import Tape, checked_id
 
 
@@ -118,11 +118,7 @@ class RecordedProduct:
         if is_whole:
             self._bids, self._asks, self.is_whole = {}, {}, True
         for side, rows in ((self._bids, bids), (self._asks, asks)):
-            for price, size in rows:
-                if size:
-                    side[price] = size
-                else:
-                    side.pop(price, None)
+            change_side(side, rows)
 
     def _add(self, row: Trade) -> None:
         self.tape.add_trade(row)

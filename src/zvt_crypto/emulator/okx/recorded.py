@@ -6,7 +6,7 @@ import msgspec
 
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.frames import Frame, RestAnswer
-from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Listing, Mark, Trade, read_e8
+from zvt_crypto.emulator.model import E8, Agg, Bar, BookImage, Day, Listing, Mark, Trade, change_side, read_e8
 from zvt_crypto.emulator.tape import Tape, checked_id
 
 _Level = tuple[str, str, str, str]
@@ -111,11 +111,7 @@ class RecordedInstrument:
         if action == "snapshot":
             self._bids, self._asks, self.is_whole = {}, {}, True
         for side, levels in ((self._bids, bids), (self._asks, asks)):
-            for price, size in levels:
-                if size:
-                    side[price] = size
-                else:
-                    side.pop(price, None)
+            change_side(side, levels)
         self.seq_id = seq_id
         self.tape.hear(at_ms)
 
