@@ -100,6 +100,17 @@ def test_forming_klines_are_silent_while_the_venue_speaks_and_finals_are_not():
     virtual.run(go())
 
 
+def test_a_fetched_kline_silences_nothing():
+    async def go():
+        async with Bench(intervals=()).running() as bench:
+            bench.feed.publish(BEFORE)
+            bench.feed.publish(kline(-2))
+            bench.feed.publish(trade(1))
+            assert [k.source for k in await bench.klines(final=False)] == ["trades"]
+
+    virtual.run(go())
+
+
 def test_a_venue_that_fell_silent_is_replaced_by_ours():
     async def go():
         async with Bench(intervals=(), venue_quiet_s=5.0).running() as bench:

@@ -127,7 +127,8 @@ class BarService:
                 self._pass_doubts(bars)
 
     def _on_venue_kline(self, kline: Kline) -> None:
-        self._venue_ns[kline.instrument, kline.interval] = self._clock.now_ns()
+        if kline.recv_ns or not kline.final:  # what was fetched tells nothing of whether the venue streams them
+            self._venue_ns[kline.instrument, kline.interval] = self._clock.now_ns()
         bars = self._bars.get(kline.instrument)
         if bars is not None and kline.final and kline.interval is _MINUTE:
             bars.on_venue_minute(kline)

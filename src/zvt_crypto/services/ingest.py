@@ -23,6 +23,7 @@ from zvt_crypto.services.funding import MOST_NS, FundingPoll
 from zvt_crypto.services.klineflow import KlineFlow
 from zvt_crypto.services.looseflow import LooseTradeFlow
 from zvt_crypto.services.markflow import MarkFlow
+from zvt_crypto.services.minutecheck import MinuteCheck, streams_minutes, unchecked_since_ns
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.overlap import KNOWN_NS, LooseTrades
 from zvt_crypto.services.route import Route
@@ -92,11 +93,12 @@ class Ingest:
         venue_ns = await self._venue_time()
         for subscription in self.subscriptions:
             await self._make_flow(subscription, venue_ns)
+        checks = await self._minute_checks(venue_ns)
         self.routes = [self._route(number, part) for number, part in enumerate(self.connector.routes(self.subscriptions), 1)]
         try:
             async with asyncio.TaskGroup() as group:
                 parts: list[_Part] = [*self._trades.values(), *self._klines.values(), *self._funding.values(), *self._marks.values()]
-                parts += self.routes
+                parts += [*checks, *self.routes]
                 for part in parts:
                     group.create_task(part.run())
                 group.create_task(self._refresh())
@@ -222,6 +224,20 @@ class Ingest:
             stored = await self._store.facts.read_mark(name, limit=1)
             shared = (self._feed.publish, self._clock, self._observer, self._options, self._rng)
             self._marks[name] = MarkFlow(self.connector, name, *shared, stored[-1].event_ns if stored else None)
+
+    async def _minute_checks(self, venue_ns: int) -> list[MinuteCheck]:
+        """None where the minutes are streamed, and none of a recording, whose minutes are those of its trades."""
+        options = self._options
+        if options.of_recording is not None:
+            return []
+        most_ns = int(options.max_catch_up_s * NS_PER_S)
+        since_ns = {
+            name: await unchecked_since_ns(self._store, name, venue_ns, most_ns)
+            for name, _ in self._trades
+            if not streams_minutes(self.connector, name)
+        }
+        shared = (self._feed.publish, self._clock, self._observer, options, self._rng)
+        return [MinuteCheck(self.connector, since_ns, *shared)] if since_ns else []
 
     async def _last_funding(self, name: str, venue_ns: int) -> int | None:
         """When the newest stored settlement was."""

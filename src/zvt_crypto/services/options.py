@@ -23,6 +23,9 @@ class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
     # Klines
     closing_s: float = 2.0  # a closing frame may come after the next kline's first one
     max_klines: int = 100_000  # of one instrument and interval caught up after a start: 69 days of minutes
+    # Minutes made of trades, held against the venue's own where it streams none
+    check_minutes_s: float = 180.0  # a call a symbol: 600 symbols take 4 of Coinbase's 10 requests a second at the most
+    check_settle_s: float = 20.0  # candles are gathered after the trades: what closed earlier is not read twice
     # Connections
     first_wait_s: float = 0.25
     most_wait_s: float = 30.0

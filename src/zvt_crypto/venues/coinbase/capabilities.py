@@ -8,6 +8,7 @@ _ROWS = native("no turnover and no number of trades; an interval without trades 
 _HOURS = derived("made of its hours, which the venue has everywhere")
 _DAYS = derived("made of its days: the venue has nothing longer")
 _FORMING = native("as they form only: the venue never says that one is closed, so a final one comes by REST")
+_MINUTES = derived("made of trades, and replaced by the venue's own, by REST, some three minutes after the close")
 _FROM_TRADES = derived("made of trades: the venue streams five minutes only")
 _NO_PERP = missing("a pair has no mark price and no funding")
 _NO_MARK = missing("Advanced Trade tells an index price and a settlement price, and no mark price")
@@ -18,8 +19,9 @@ _KLINES: dict[str, Claim] = {
     "klines__4h": _HOURS,
     "klines__1w": _DAYS,
     "klines__1M": _DAYS,
+    "stream__klines__1m": _MINUTES,
     "stream__klines__5m": _FORMING,
-    **{f"stream__klines__{interval}": _FROM_TRADES for interval in ("1m", "15m", "30m", "1h", "4h", "1d", "1w", "1M")},
+    **{f"stream__klines__{interval}": _FROM_TRADES for interval in ("15m", "30m", "1h", "4h", "1d", "1w", "1M")},
 }
 
 CAPABILITIES: Capabilities = {
