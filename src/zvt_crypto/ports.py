@@ -468,6 +468,49 @@ class LiveState(Protocol):
     def forming(self, instrument: str, interval: Interval) -> Kline | None: ...
 
 
+# ── Leases ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LeaseState(msgspec.Struct, frozen=True):
+    """A lease as the database sees it now. `left_s`: for how long it still holds, by the database's clock; 0 or less: for nobody."""
+
+    name: str
+    holder: str
+    token: int
+    left_s: float
+
+
+class Lease(Protocol):
+    """Who may do what only one may: names with a holder, an end, and a fencing token that rises with every holder of a name.
+
+    Ends are judged by one clock, the store's. Tokens of different names can be compared, too: a later one is greater, to the ms.
+    Every method raises StoreUnavailable where the store does not answer in time; nobody's lease changes then.
+    """
+
+    async def acquire(self, name: str, holder: str, ttl_s: float) -> int | None:
+        """The token, where nobody holds it now; None where somebody does, be it the same holder."""
+        ...
+
+    async def renew(self, held: Mapping[str, int], holder: str, ttl_s: float) -> set[str]:
+        """Of these names (with their tokens) those that are still the holder's: they hold for `ttl_s` from now. One that ran out and that
+        nobody took meanwhile is still the holder's."""
+        ...
+
+    async def release(self, name: str, holder: str, token: int) -> bool:
+        """Let it go, at once. False where it was not the holder's any more."""
+        ...
+
+    async def states(self, prefix: str = "") -> list[LeaseState]:
+        """Every lease whose name begins so, by name."""
+        ...
+
+    async def sweep(self, prefix: str) -> None:
+        """Forget those whose name begins so and that ran out an hour ago: names that do not come again."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 # ── Feed ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 # What happens when a reader's bound is reached: raise Overflow in the reader · hand the oldest to `spill` · drop the oldest and count ·

@@ -3,15 +3,30 @@
 Revision ID: 0010
 """
 
+from alembic import op
+
 revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
 
+# A row that ran out is kept: the next holder's token must be greater. Names of processes that are gone are swept by those that live.
+LEASE = """
+CREATE TABLE lease (
+    name TEXT PRIMARY KEY COLLATE "C",
+    holder TEXT NOT NULL,
+    token BIGINT NOT NULL,
+    until TIMESTAMPTZ NOT NULL,
+    CONSTRAINT lease_token_positive CHECK (token > 0)
+) WITH (fillfactor = 50)
+"""
+
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Make the tables."""
+    op.get_bind().exec_driver_sql(LEASE)
 
 
 def downgrade() -> None:
-    """Nothing yet."""
+    """Forget who held what: processes of the older build know none of it."""
+    op.get_bind().exec_driver_sql("DROP TABLE lease")
