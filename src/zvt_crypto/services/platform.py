@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -47,8 +48,30 @@ class TapFeed:
         return self._feed.subscribe(name, bound=bound, when_full=when_full, kinds=kinds, spill=spill)
 
 
+class Sink(Protocol):
+    """Where all that is followed goes: the recorder of this process, or the hop to others. It listens from the moment it is made."""
+
+    @property
+    def is_down(self) -> bool:
+        """Whether nothing can be handed on now."""
+        ...
+
+    @property
+    def backlog(self) -> int:
+        """How much waits."""
+        ...
+
+    async def run(self) -> None:
+        """Until `stop` has ended it."""
+        ...
+
+    async def stop(self) -> None:
+        """Hand on what waits, keep what cannot be, and end `run`."""
+        ...
+
+
 class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`heal_s`: how often open gaps are tried again."""
+    """`heal_s`: how often open gaps are tried again; 0: another process does that."""
 
     ingest: IngestOptions = IngestOptions()
     bars: BarOptions = BarOptions()
@@ -63,7 +86,7 @@ class Platform:
     `subscriptions` is what every connector follows: subscriptions, or a function of the connector, such as
     `lambda c: plan_subscriptions(c, symbols)`. `live` is kept current before any reader hears of an event; only with it are
     books kept for the past. `feed` may be given (readers that subscribe before `run` hear everything); it is wrapped when there is a
-    `live`: use `platform.feed`.
+    `live`: use `platform.feed`. `sink` is what takes the place of the recorder where other processes record and follow on.
     """
 
     def __init__(
@@ -77,6 +100,7 @@ class Platform:
         feed: Feed | None = None,
         live: LiveState | None = None,
         spool: Spool | None = None,
+        sink: Callable[[Feed], Sink] | None = None,
         options: PlatformOptions | None = None,
         rng: random.Random | None = None,
         describe: DescribeAssets = plain_assets,
@@ -88,7 +112,7 @@ class Platform:
         self._clock = clock
         self._observer = observer
         self._stop = asyncio.Event()
-        self.recorder = Recorder(self.feed, store, clock, observer, spool, self._options.record)
+        self.sink: Sink = Recorder(self.feed, store, clock, observer, spool, self._options.record) if sink is None else sink(self.feed)
         self.bars = BarService(connectors, self.feed, store, clock, observer, self._options.bars)
         self.ingests = [
             Ingest(c, subscriptions, self.feed, store, clock, observer, self._options.ingest, rng=self._rng, describe=describe)
@@ -100,14 +124,22 @@ class Platform:
         healing = BackfillOptions(of_recording=self._options.ingest.of_recording is not None)
         self._backfills = [Backfill(c, store, clock, observer, healing, rng=self._rng) for c in connectors]
 
+    @property
+    def recorder(self) -> Recorder:
+        """Where this process records itself."""
+        assert isinstance(self.sink, Recorder)
+        return self.sink
+
     async def run(self) -> None:
         """Raises GaveUp when a part cannot do its job."""
         supervisor = Supervisor(self._clock, self._observer, self._rng)
-        writer = asyncio.create_task(supervisor.keep("record", self.recorder.run))
+        writer = asyncio.create_task(supervisor.keep("record", self.sink.run))
         parts: dict[str, Callable[[], Awaitable[None]]] = {f"ingest {i.connector.exchange}": i.run for i in self.ingests}
         if self.books is not None:
             parts["books"] = self.books.run
-        parts |= {"bars": self.bars.run, "heal": self._heal, "record": lambda: asyncio.shield(writer)}
+        if self._options.heal_s:
+            parts["heal"] = self._heal
+        parts |= {"bars": self.bars.run, "record": lambda: asyncio.shield(writer)}
         work = asyncio.create_task(supervisor.run(parts))
         stop = asyncio.create_task(self._stop.wait())
         try:
@@ -116,9 +148,10 @@ class Platform:
             stop.cancel()
             work.cancel()
             await asyncio.wait({work})
-            for ingest in self.ingests:
-                ingest.release("ended while the exchange was asked for what came before")
-            await self.recorder.stop()
+            if isinstance(self.sink, Recorder):  # who follows on elsewhere begins at what is stored, and fetches what waits here
+                for ingest in self.ingests:
+                    ingest.release("ended while the exchange was asked for what came before")
+            await self.sink.stop()
             writer.cancel()
             await asyncio.wait({writer})
         if not work.cancelled():

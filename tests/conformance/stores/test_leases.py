@@ -30,7 +30,7 @@ async def acquired(leases: Lease, name: str, holder: str, ttl_s: float = LONG_S)
 
 
 async def run_out(leases: Lease, name: str) -> None:
-    while any(state.left_s > 0 for state in await leases.states(name)):
+    while any(state.left_s > 0 for state in await leases.states(name)):  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
