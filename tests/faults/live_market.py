@@ -128,7 +128,8 @@ class Live:
     async def books(self, instrument: str = BTC, market: str = "spot", depth: int = 20) -> tuple[object, object]:
         """Our book and the exchange's own, at the same update id."""
         listing = self.world.listings(market)["BTCUSDT"]  # type: ignore[arg-type]
-        for _ in range(6_000):  # longer than the longest wait between two tries to connect
+        # Longer than the longest wait between two tries to connect: one that is answered 429 after many closes the window of five minutes.
+        for _ in range(45_000):
             await self.sleep(0.007)
             ours, theirs = self.live.book(instrument), self.world.book(listing, depth)
             if ours is not None and ours.is_valid and ours.last_id == theirs.last_id:
