@@ -62,14 +62,22 @@ class Book:
         """Replace everything."""
         self.is_valid, self.stale_reason = True, None
         sound = self._bids.load(snapshot.bids, snapshot.bids_to)
-        self._take(snapshot, self._asks.load(snapshot.asks, snapshot.asks_to) and sound)
+        sound &= self._asks.load(snapshot.asks, snapshot.asks_to)
+        self.last_id, self.event_ns, self.recv_ns = snapshot.last_id, snapshot.event_ns, snapshot.recv_ns
+        self._judge(snapshot, sound)
 
     def apply(self, delta: BookDelta) -> None:
         """Set the sizes that `delta` names. Does nothing while the book is not valid."""
-        if self.is_valid:
-            bids, asks = delta.bids, delta.asks
-            sound = not bids or self._bids.update(bids)
-            self._take(delta, (not asks or self._asks.update(asks)) and sound)
+        if not self.is_valid:
+            return
+        of_bids, of_asks, told_bids, told_asks = self._bids, self._asks, delta.bids, delta.asks
+        sound = not told_bids or of_bids.update(told_bids)
+        if told_asks and not of_asks.update(told_asks):
+            sound = False
+        self.last_id, self.event_ns, self.recv_ns = delta.last_id, delta.event_ns, delta.recv_ns
+        bids, asks = of_bids.near, of_asks.near
+        if not (sound and bids and asks and bids[-1] < asks[0]):  # as nearly every book is
+            self._judge(delta, sound)
 
     def mark_stale(self, reason: str, event_ns: int) -> None:
         """Not valid from now on, until the next `load`."""
@@ -89,7 +97,9 @@ class Book:
 
     def best(self) -> tuple[Level | None, Level | None]:
         """Best bid and best ask as (price, size); None for an empty side and while not valid."""
-        return self._bids.best(), self._asks.best()
+        of_bids, of_asks = self._bids, self._asks
+        bids, asks = of_bids.near, of_asks.near
+        return (bids[-1], of_bids.sizes[bids[-1]]) if bids else None, (asks[0], of_asks.sizes[asks[0]]) if asks else None
 
     def top(self, depth: int) -> tuple[list[Level], list[Level]]:
         """(bids, asks), best first, at most `depth` a side; both empty while not valid. Ends where a cut snapshot ended."""
@@ -111,7 +121,7 @@ class Book:
     def is_at_edge(self) -> bool:
         """Whether the best of a side has come so near to the end that fewer levels may be known than should be."""
         bids, asks = self._bids, self._asks
-        return bool(bids.near and bids.near[0] >= bids.edge) or bool(asks.near and asks.near[0] >= asks.edge)
+        return bool(bids.near and bids.near[-1] <= bids.edge) or bool(asks.near and asks.near[0] >= asks.edge)
 
     def whole(self) -> BookSnapshot:
         """All that is known."""
@@ -122,14 +132,14 @@ class Book:
     def _cut(self) -> list[Side]:
         return [side for side in (self._bids, self._asks) if side.is_cut]
 
-    def _take(self, news: BookSnapshot | BookDelta, sound: bool) -> None:
-        self.last_id, self.event_ns, self.recv_ns = news.last_id, news.event_ns, news.recv_ns
+    def _judge(self, news: BookSnapshot | BookDelta, sound: bool) -> None:
+        """Whether the book can be right after these news."""
         bids, asks = self._bids.near, self._asks.near
         if not sound:
             self.mark_stale(f"update {news.last_id} holds a price that is none", news.event_ns)
         elif bids and asks:
-            if -bids[0] >= asks[0]:
-                self.mark_stale(f"crossed at update {news.last_id}: bid {-bids[0]} at or above ask {asks[0]}", news.event_ns)
+            if bids[-1] >= asks[0]:
+                self.mark_stale(f"crossed at update {news.last_id}: bid {bids[-1]} at or above ask {asks[0]}", news.event_ns)
         elif not bids and self._bids.is_cut:
             self._lost("bid", self._bids, news)
         elif not asks and self._asks.is_cut:
@@ -159,6 +169,7 @@ class BookSync:
         self._waiting: deque[BookDelta] = deque(maxlen=max_buffer)  # when full, the oldest go: a later snapshot holds them
         self._snapshot: BookSnapshot | None = None  # fits so far, but the stream has not confirmed it yet
         self._applied = False  # whether a delta followed the snapshot already
+        self._following = continuity.following
         self._taken: deque[int] = deque(maxlen=_REMEMBERED)  # last ids of the newest messages that the book has
         self._known_least = known_least
         self._spare: int | None = None  # messages until the levels that are known are counted again; None: nothing was cut
@@ -178,8 +189,14 @@ class BookSync:
 
     def on_delta(self, delta: BookDelta) -> list[BookEvent]:
         """A message of the stream, in the order received."""
-        if self.book.is_valid:
-            made = self._follow(delta)
+        book = self.book
+        if book.is_valid:
+            if self._applied and self._following(book.last_id, delta) == "apply":  # as nearly all do
+                book.apply(delta)
+                self._taken.append(delta.last_id)
+                made: list[BookEvent] = [delta] if book.is_valid else self._broke(delta)
+            else:
+                made = self._follow(delta)
             return made if self._spare is None else self._watch(delta, made)
         while self._waiting and self._waiting[-1].first_id > delta.last_id:
             self._waiting.pop()  # ids went back: no snapshot will ever hold both
@@ -230,8 +247,12 @@ class BookSync:
                 return [delta]
         else:
             book.mark_stale(_gap_reason(book.last_id, delta), delta.event_ns)
+        return self._broke(delta)
+
+    def _broke(self, delta: BookDelta) -> list[BookEvent]:
+        """The book is not valid any more, by this message, which the next snapshot may need."""
         self._waiting.append(delta)
-        return [BookStale(self.instrument, book.stale_reason or "", delta.event_ns, delta.recv_ns)]
+        return [BookStale(self.instrument, self.book.stale_reason or "", delta.event_ns, delta.recv_ns)]
 
     def _load(self, snapshot: BookSnapshot) -> None:
         self._snapshot, self._next, self._applied = None, None, False
