@@ -50,10 +50,13 @@ COMMENT ON TABLE trade_late IS 'minutes that got a trade more than 5 s after the
 CREATE FUNCTION zvt_mark_late() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO trade_late AS l (instrument_id, stream, open_time, marked_at)
-    SELECT DISTINCT instrument_id, stream, date_bin('1 minute', event_time, '2001-01-01 00:00:00+00'), clock_timestamp()
-    FROM arrived
-    WHERE known_at > event_time + interval '5 seconds'
-      AND known_at > date_bin('1 minute', event_time, '2001-01-01 00:00:00+00') + interval '65 seconds'
+    SELECT a.*, clock_timestamp()
+    FROM (
+        SELECT DISTINCT instrument_id, stream, date_bin('1 minute', event_time, '2001-01-01 00:00:00+00') AS open_time
+        FROM arrived
+        WHERE known_at > event_time + interval '5 seconds'
+          AND known_at > date_bin('1 minute', event_time, '2001-01-01 00:00:00+00') + interval '65 seconds'
+    ) a
     ORDER BY 1, 2, 3
     ON CONFLICT (instrument_id, stream, open_time) DO UPDATE SET marked_at = excluded.marked_at;
     RETURN NULL;
