@@ -27,6 +27,7 @@ from zvt_crypto.api.rest.ticker import ticker_answer
 from zvt_crypto.domain.errors import shown
 
 PREFIX = "/api/v1/crypto"
+OPERATION = frozenset(("/health", "/ready", "/metrics"))
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False}
 _BOUNDS = ("greater_than", "less_than", "too_long", "too_short")
 
@@ -60,6 +61,23 @@ def create_app(deps: ApiDeps) -> FastAPI:
     app.router.routes.extend(docs_routes(document))
     known = frozenset(route.path for route in app.routes if isinstance(route, Route)) | frozenset(document["paths"])
     app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=known, hot=hot, parameters=_parameters(document))
+    return app
+
+
+def create_operation_app(deps: ApiDeps) -> FastAPI:
+    """The ASGI application of a process that serves no data: health, readiness and metrics."""
+    app = FastAPI(
+        title="zvt-crypto",
+        version=deps.version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
+    app.include_router(health_router(deps))
+    _handle_errors(app)
+    app.add_middleware(Boundary, access=deps.access, observer=deps.observer, known_paths=OPERATION, hot={}, parameters={})
     return app
 
 

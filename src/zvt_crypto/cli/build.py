@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from zvt_crypto.api.app import create_app
-from zvt_crypto.api.deps import AccessRules, ApiDeps
-from zvt_crypto.api.server import RestServer
-from zvt_crypto.api.ws.gateway import Gateway, GatewayOptions
 from zvt_crypto.cli.connect import open_connector
 from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.entities import name_new_assets
+from zvt_crypto.cli.front import Front
 from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.settings import Settings
-from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.services.books import BookOptions
 from zvt_crypto.services.feed import MemoryFeed
@@ -66,8 +62,8 @@ class Node:
         self.clock = SystemClock()
         self.health = Health(self.clock)
         self.health.watch("database", store.ping)
-        self.api_url = self.ws_url = ""
-        self._servers: list[RestServer | Gateway] = []
+        shown = self.instruments, self.connectors, self.health, observer, self.clock, self.follows
+        self.front = Front(settings, store, live, platform.feed, *shown)
 
     def instruments(self) -> Instruments:
         """The newest table, of all exchanges."""
@@ -82,58 +78,24 @@ class Node:
         followed = self.followed()
         return not followed or entity_id in followed
 
-    async def serve(self, movable: Collection[str] = ()) -> None:
-        """Open both ports. Those in `movable` (`api`, `ws`) may be any free one where theirs is taken; otherwise raises PortTaken."""
-        api, ws = self.settings.api, self.settings.ws
-        access = AccessRules(hosts=api.hosts, origins=api.origins)
+    @property
+    def api_url(self) -> str:
+        """Where REST is, "" where it is not served."""
+        return self.front.api_url
 
-        def gateway(port: int) -> Gateway:
-            return Gateway(
-                self.platform.feed,
-                self.live,
-                self.instruments,
-                self.clock,
-                self.observer,
-                host=ws.host,
-                port=port,
-                options=GatewayOptions(access=access),
-                follows=self.follows,
-            )
-
-        self.ws_url = f"ws://{_shown_host(ws.host)}:{await self._open(gateway, _ports(ws.port, 'ws' in movable))}/ws/v1"
-        deps = ApiDeps(
-            store=self.store,
-            live=self.live,
-            instruments=self.instruments,
-            connectors=self.connectors,
-            health=self.health,
-            observer=self.observer,
-            clock=self.clock,
-            metrics=self.observer.render,
-            access=access,
-            ws_url=self.ws_url,
-        )
-        app = create_app(deps)
-        port = await self._open(lambda port: RestServer(app, api.host, port), _ports(api.port, "api" in movable))
-        self.api_url = f"http://{_shown_host(api.host)}:{port}"
-
-    async def _open(self, make: Callable[[int], RestServer | Gateway], ports: list[int]) -> int:
-        """The server on the first of the ports that is free: told by listening there, since between a look and that another may come."""
-        *first, last = ports
-        for port in first:
-            with contextlib.suppress(PortTaken):
-                return await self._start(make(port))
-        return await self._start(make(last))
-
-    async def _start(self, server: RestServer | Gateway) -> int:
-        port = await server.start()
-        self._servers.append(server)
-        return port
+    @property
+    def ws_url(self) -> str:
+        """Where the WebSocket is."""
+        return self.front.ws_url
 
     async def run(self, until: Awaitable[object]) -> None:
         """Follow, record and answer until `until` is done; what was received is stored then. Raises GaveUp."""
         work = asyncio.create_task(self.platform.run(), name="platform")
-        ends = [asyncio.ensure_future(until), asyncio.create_task(self._report()), *(asyncio.create_task(s.wait()) for s in self._servers)]
+        ends = [
+            asyncio.ensure_future(until),
+            asyncio.create_task(self._report()),
+            *(asyncio.create_task(s.wait()) for s in self.front.servers),
+        ]
         try:
             done, _ = await asyncio.wait([work, *ends], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -143,11 +105,6 @@ class Node:
             self.platform.stop()
             await asyncio.wait([work])
         work.result()
-
-    async def close(self) -> None:
-        """Close the ports."""
-        for server in reversed(self._servers):
-            await server.stop()
 
     async def _report(self) -> None:
         """Health, once a second, from what the parts say of themselves."""
@@ -188,7 +145,7 @@ async def open_node(
 ) -> AsyncIterator[Node]:
     """Database, connectors and every part; ports open (unless not `serve`), nothing running yet. Closed in reverse order.
 
-    `movable`: see Node.serve.
+    `movable`: see Front.open.
     """
     chosen = settings.ingest
     async with contextlib.AsyncExitStack() as stack:
@@ -215,10 +172,10 @@ async def open_node(
             node = Node(settings, store, connectors, observer, platform, live, pulse)
             try:
                 if serve:
-                    await node.serve(movable)
+                    await node.front.open(movable)
                 yield node
             finally:
-                await node.close()
+                await node.front.close()
         finally:
             spool.close()
 
@@ -230,16 +187,5 @@ async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
     await asyncio.gather(*ending, return_exceptions=True)
 
 
-def _ports(port: int, is_movable: bool) -> list[int]:
-    return [port, 0] if is_movable else [port]
-
-
 def _reason(status: StreamStatus) -> str:
     return status.reason if status.state != "live" else ""
-
-
-def _shown_host(host: str) -> str:
-    """A host that a browser on this machine can open."""
-    if host in ("0.0.0.0", ""):  # noqa: S104 - asked about, not bound
-        return "127.0.0.1"
-    return "[::1]" if host == "::" else f"[{host}]" if ":" in host else host

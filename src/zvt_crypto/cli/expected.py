@@ -11,7 +11,7 @@ import msgspec
 
 def expected(kind: object) -> str:
     """`one of 50, 200, 1000`, `a whole number, 1 to 30`, `a list of texts`."""
-    if isinstance(kind, types.UnionType):
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return expected(typing.get_args(kind)[0])  # the other half is None
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Literal:

@@ -68,6 +68,13 @@ class Ws(Endpoint, frozen=True):
     port: Port = 8001
 
 
+class HealthPort(Section, frozen=True):
+    """Where a process that serves no data tells of itself: `/health`, `/ready` and `/metrics` of `ingest` and `record`."""
+
+    host: str = "127.0.0.1"
+    port: Port | None = None
+
+
 class Venue(Section, frozen=True):
     """An exchange. `rest` and `ws` point all of it at one place, an emulator for example; empty means the real exchange."""
 
@@ -158,6 +165,7 @@ class Settings(Section, frozen=True):
     database: Database = Database()
     api: Api = Api()
     ws: Ws = Ws()
+    health: HealthPort = HealthPort()
     binance: Binance = Binance()
     bybit: Bybit = Bybit()
     okx: Okx = Okx()
