@@ -31,7 +31,7 @@ class IngestOptions(msgspec.Struct, frozen=True, kw_only=True):
     most_wait_s: float = 30.0
     stable_s: float = 10.0
     check_s: float = 0.2
-    silence_floor_s: float = 4.0  # found with check_s, and a book by a new connection within the promised 5 s
+    silence_floor_s: float = 3.5  # found with check_s, and a book by a new connection within the promised 5 s, on a busy machine too
     silence_cap_s: float = 25.0  # a partial mute is found within 30 s
     first_data_s: float = 10.0
     rotate_after_s: float = 23 * 3600 + 50 * 60.0  # Binance cuts at 24 h
