@@ -43,6 +43,12 @@ def test_a_pair_lives_from_its_creation_to_its_delisting(settings: Settings) -> 
     assert last.status is TradingStatus.DELISTED
     assert entities.describe(last)["delisted"] == "2026-01-01T00:00:00.000Z"
 
+    facts = entities.get_facts(made.id, settings=settings)
+    told = [(f["field"], f["valid_from"]) for f in facts if f["field"].startswith("delisted") or f["value"] == "delisted"]
+    assert sorted(told) == [(field, "2026-01-01T00:00:00.000Z") for field in ("delisted_by", "delisted_ns", "status")]
+    again = entities.update_instrument("BTCUSDT", status="active", settings=settings)
+    assert entities.get_instrument(made.id, settings=settings) == again
+
     ticks = [f["value"] for f in entities.get_facts(made.id, settings=settings) if f["field"] == "tick"]
     assert ticks == ["0.01", "0.1"]
 

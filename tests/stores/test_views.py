@@ -36,6 +36,22 @@ async def test_all_views_have_the_columns_of_the_specification(sql):
             assert [row[0] for row in found][:9] == columns.split()
 
 
+async def test_of_two_facts_the_one_told_later_counts_and_an_announced_one_when_it_begins(listed_store, sql):
+    async def told(status: str, valid_day: int, known_day: int) -> str:
+        day = "timestamptz '2024-09-01Z' + $%d * interval '1 day'"
+        insert = f"""INSERT INTO instrument_fact (instrument_id, field, value, valid_from, known_at)
+                     SELECT instrument_id, 'status', $2, {day % 3}, {day % 4} FROM instrument WHERE id = $1"""
+        await sql.execute(insert, PAIR.id, status, valid_day, known_day)
+        return await sql.fetchval("SELECT status FROM crypto_pair WHERE id = $1", PAIR.id)
+
+    assert await told("suspended", 2, 2) == "suspended"
+    assert await told("delisted", 1, 3) == "delisted"
+    assert await told("active", 4, 4) == "active"
+    await told("delisted", 9, 5)
+    assert await told("suspended", 6, 6) == "delisted"
+    assert await told("active", 10, 10) == "active"
+
+
 @pytest.mark.parametrize("interval", INTERVALS, ids=lambda i: i.slug)
 async def test_pairs_and_perpetuals_share_a_table_and_have_views_of_their_own(listed_store, sql, interval):
     at = floor_ns(interval, START)

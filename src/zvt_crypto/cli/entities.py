@@ -88,14 +88,9 @@ def delist_instrument(symbol: str, exchange: str | None = None, *, at: object = 
     """
 
     async def write(store: Store) -> str:
-        now_ns = _now_ns()
-        at_ns = now_ns if at is None else parse_time(at)
+        at_ns = _now_ns() if at is None else parse_time(at)
         entity_id = (await store.instruments.load()).resolve(symbol, exchange).id
         await store.instruments.delist(entity_id, at_ns, by="user")
-        after = (await store.instruments.load()).get(entity_id)
-        if at_ns <= now_ns and after is not None and after.status is not TradingStatus.DELISTED:
-            # A status that was noted after `at` would stand: what is said now about the past overrules it.
-            await store.instruments.save([msgspec.structs.replace(after, status=TradingStatus.DELISTED)], now_ns)
         return entity_id
 
     return _with_store(settings, write)

@@ -93,6 +93,13 @@ async def test_a_delisting_that_lies_ahead_is_known_but_not_yet_true(instrument_
     assert "delisted" in [fact[1] for fact in await instrument_store.facts(PAIR.id)]
 
 
+async def test_a_delisting_dated_before_the_newest_change_is_true(instrument_store):
+    await instrument_store.save([PAIR], KNOWN)
+    await instrument_store.delist(PAIR.id, START)
+    (held,) = await instrument_store.load()
+    assert (held.status, held.delisted_ns) == (TradingStatus.DELISTED, START)
+
+
 async def test_a_symbol_listed_again_with_the_same_parts_lives_on(instrument_store):
     await instrument_store.save([PAIR], START)
     await instrument_store.delist(PAIR.id, START + MINUTE)

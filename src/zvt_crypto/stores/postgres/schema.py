@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # importing them takes half a second, which only a migration 
     from alembic.config import Config
     from sqlalchemy import Connection
 
-HEAD = "0010"  # the newest of migrations/versions
+HEAD = "0011"  # the newest of migrations/versions
 _LOCK = 7_295_001  # any number that only migrations use as an advisory lock
 _CONNECT_TIMEOUT_S = 10.0
 
