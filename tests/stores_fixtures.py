@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +20,10 @@ import pytest
 from zvt_crypto.domain.instrument import CryptoFuture, CryptoPair, CryptoPerp
 from zvt_crypto.domain.market import Kline, Trade
 from zvt_crypto.domain.time import Interval, parse_time
+from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres import PostgresStore, migrate, open_store
+from zvt_crypto.stores.postgres.chunks import PACKABLE
+from zvt_crypto.stores.postgres.compact import Compacted, compact
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
 _TEMPLATE = "zvt_crypto_template"
@@ -135,6 +138,30 @@ def bar(minute: int = 0, **changed: object) -> Kline:
 def trade(number: int = 0, **changed: object) -> Trade:
     """TRADE with the id 1000 + number, `number` ms later, with fields changed."""
     return msgspec.structs.replace(TRADE, **{"trade_id": str(1000 + number), "event_ns": START + number * 1_000_000, **changed})
+
+
+class AlwaysPacked:
+    """The klines of a PostgresStore, all packed after every write: whatever reads or writes them must not notice."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store, self._klines = store, store.klines
+
+    async def upsert(self, klines: Sequence[Kline], known_at_ns: int) -> Written:
+        """As ports.KlineStore says."""
+        written = await self._klines.upsert(klines, known_at_ns)
+        await pack_all(self._store)
+        return written
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._klines, name)
+
+
+async def pack_all(store: PostgresStore) -> Compacted:
+    """Pack every final kline that may be packed, however new."""
+    done = Compacted()
+    for interval in PACKABLE:
+        done = done.plus(await compact(store.pool, interval, parse_time("2100-01-01")))
+    return done
 
 
 @pytest.fixture

@@ -83,6 +83,22 @@ def revision(key=1, slug="1m") -> str:
     )
 
 
+def packed(key=1, slug="1m", rows=1, first="2024-01-01", digest="\\x00112233445566778899aabbccddeeff") -> str:
+    return (
+        "INSERT INTO kline_packed (instrument_id, slug, low, high, row_count, first_open, last_open, packed_at, by_source, digest, data) "
+        f"VALUES ({key}, '{slug}', '2024-01-01', '2024-01-02', {rows}, '{first}', '2024-01-01', now(), '{{}}', '{digest}', '')"
+    )
+
+
+def policy(action="retain", days=1) -> str:
+    return f"INSERT INTO storage_policy (target, action, days, set_at) VALUES ('trade', '{action}', {days}, now())"
+
+
+ARCHIVED = (
+    "INSERT INTO archived (target, low, high, place, row_count, size_bytes, removed, archived_at) "
+    "VALUES ('trade', '2024-01-01', '2024-01-02', '/a', 1, 1, false, now())"
+)
+
 # table, name of the constraint → a statement that it refuses, or several of which it refuses the last.
 KLINE_RULES = {
     "price_above_zero": {"prices": "0, 12, 0, 11"},
@@ -148,6 +164,17 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("book_snapshot", "book_sides_match"): [book(bid_sizes="{1,2}")],
     ("book_snapshot", "book_levels_above_zero"): [book(ask_sizes="{0}")],
     ("book_snapshot", "book_not_crossed"): [book(bids="{100}")],
+    ("kline_packed", "kline_packed_pkey"): [packed(), packed()],
+    ("kline_packed", "kline_packed_instrument"): [packed(key=99)],
+    ("kline_packed", "kline_packed_slug"): [packed(slug="1d")],
+    ("kline_packed", "kline_packed_rows"): [packed(rows=0)],
+    ("kline_packed", "kline_packed_span"): [packed(first="2023-12-31")],
+    ("kline_packed", "kline_packed_digest"): [packed(digest="\\x00")],
+    ("packed_mark", "packed_mark_pkey"): ["INSERT INTO packed_mark (noun, until) VALUES ('1m', now())"],
+    ("storage_policy", "storage_policy_pkey"): [policy(), policy()],
+    ("storage_policy", "storage_policy_action"): [policy(action="forget")],
+    ("storage_policy", "storage_policy_days"): [policy(days=0)],
+    ("archived", "archived_pkey"): [ARCHIVED, ARCHIVED],
     ("gap", "gap_once"): [gap(first="NULL"), gap(first="NULL")],
     ("gap", "gap_instrument"): [gap(key=99)],
     ("gap", "gap_channel"): [gap(channel="rumours")],

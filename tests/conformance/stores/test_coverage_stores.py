@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START
+from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START, AlwaysPacked
 from zvt_crypto.domain.market import Gap
 from zvt_crypto.domain.time import Interval
 
@@ -16,9 +16,11 @@ def minute(index: int, **values: object):
     return msgspec.structs.replace(BAR, interval=MIN_1, open_ns=START + index * MINUTE, **values)
 
 
-@pytest.fixture(params=["postgres"])
+@pytest.fixture(params=["postgres", "packed"])
 def stored(request, listed_store):
-    return {"postgres": listed_store}[request.param]
+    if request.param == "packed":
+        listed_store.klines = AlwaysPacked(listed_store)
+    return listed_store
 
 
 async def test_tells_rows_sources_holes_and_what_is_not_final(stored) -> None:

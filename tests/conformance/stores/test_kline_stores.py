@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, PERP, START, bar
+from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, PERP, START, AlwaysPacked, bar
 from zvt_crypto.domain.errors import ConstraintViolated
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import INTERVALS, Interval, next_ns, parse_time
@@ -17,9 +17,9 @@ from zvt_crypto.ports import KlineStore, Written
 MIN_1 = Interval.MIN_1
 
 
-@pytest.fixture(params=["postgres"])
+@pytest.fixture(params=["postgres", "packed"])
 def kline_store(request, listed_store) -> KlineStore:
-    return {"postgres": listed_store.klines}[request.param]
+    return {"postgres": listed_store.klines, "packed": AlwaysPacked(listed_store)}[request.param]
 
 
 @pytest.fixture

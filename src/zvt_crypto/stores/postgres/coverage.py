@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import Interval, next_ns
+from zvt_crypto.stores.postgres.chunks import FAR_NS
 from zvt_crypto.stores.postgres.keys import Keys
+from zvt_crypto.stores.postgres.packedcover import packed_groups, packed_revisions
 from zvt_crypto.stores.postgres.pool import Connection, Pool
 from zvt_crypto.stores.precedence import SOURCES
 
-FAR_NS = 4_102_444_800_000_000_000  # 2100: beyond every row
 _DIFFERS = "(r.open, r.high, r.low, r.close, r.volume) IS DISTINCT FROM (k.open, k.high, k.low, k.close, k.volume)"
 _BAR = "open, high, low, close, volume, turnover, trades, final, source"
 # Where the other streams keep their event times.
@@ -47,9 +48,12 @@ class PostgresCoverage:
             key = await self._keys.find(connection, instrument)
             if key is None:
                 return Coverage(instrument, f"kline {interval}", 0)
-            groups = await connection.fetch(counted, key, *span)
-            revised, differing = await connection.fetchrow(versions, key, *span)
-            gaps_open, filled = await _gaps(connection, key, "kline", span)
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                groups = [tuple(row) for row in await connection.fetch(counted, key, *span)]
+                groups += await packed_groups(connection, key, interval, *span)
+                revised, differing = await connection.fetchrow(versions, key, *span)
+                packed = await packed_revisions(connection, key, interval, *span)
+                gaps_open, filled = await _gaps(connection, key, "kline", span)
             sources: dict[str, int] = {}
             for source, _, count, _, _ in groups:
                 sources[SOURCES[source - 1]] = sources.get(SOURCES[source - 1], 0) + count
@@ -63,8 +67,8 @@ class PostgresCoverage:
                 forming=sum(group[2] for group in groups if not group[1]),
                 gaps_open=gaps_open,
                 filled=filled,
-                revised=revised,
-                differing=differing,
+                revised=revised + len({each.open_ns for each in packed if each.was_served}),
+                differing=differing + len({each.open_ns for each in packed if each.differs}),
             )
 
         found = await self._pool.run(f"read the coverage of {instrument}", work)
@@ -104,11 +108,26 @@ class PostgresCoverage:
 
         async def work(connection: Connection) -> list[Difference]:
             key = await self._keys.find(connection, instrument)
-            rows = [] if key is None else await connection.fetch(text, key, start_ns or 0, end_ns or FAR_NS, limit)
-            return [
+            if key is None:
+                return []
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                rows = await connection.fetch(text, key, start_ns or 0, end_ns or FAR_NS, limit)
+                packed = await packed_revisions(connection, key, interval, start_ns or 0, end_ns or FAR_NS)
+            found = [
                 Difference(_bar(instrument, interval, row[0], row[3:12]), _bar(instrument, interval, row[0], row[12:21]), row[1], row[2])
                 for row in rows
             ]
+            found += [
+                Difference(
+                    _bar(instrument, interval, each.open_ns, each.served),
+                    _bar(instrument, interval, each.open_ns, each.other),
+                    each.was_served,
+                    each.recorded_ns,
+                )
+                for each in packed
+                if each.differs
+            ]
+            return sorted(found, key=lambda each: each.served.open_ns)[:limit]
 
         return await self._pool.run(f"read the differences of {instrument}", work)
 

@@ -11,9 +11,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
+import asyncpg
+
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import FIXED_NS, INTERVALS, Interval, next_ns
 from zvt_crypto.ports import Written
+from zvt_crypto.stores.postgres.chunks import (
+    FAR_NS,
+    PACKABLE,
+    UNTIL,
+    Chunk,
+    is_in_packed_range,
+    list_chunks,
+    packed_until,
+    read_chunks,
+    thaw_for,
+)
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.partitions import Partitions, despite_drops, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
@@ -55,7 +68,7 @@ WHERE k.open_time BETWEEN {{low}} AND {{high}} AND n.final
     WHERE r.instrument_id = n.instrument_id AND r.slug = '{{slug}}' AND r.open_time = n.open_time
       AND ({", ".join(f"r.{c}" for c in _CONTENT)}) IS NOT DISTINCT FROM ({", ".join(f"n.{c}" for c in _CONTENT)}))
 """
-_READ = "SELECT open_time, open, high, low, close, volume, turnover, trades, final, source FROM {table} WHERE instrument_id = $1"
+_READ = "SELECT open_time, open, high, low, close, volume, turnover, trades, final, source, {until} FROM {table} WHERE instrument_id = $1"
 
 
 class PostgresKlines:
@@ -79,18 +92,30 @@ class PostgresKlines:
 
     async def _upsert(self, connection: Connection, klines: Sequence[Kline], known_at_ns: int) -> Written:
         keys = await self._keys.of(connection, {k.instrument for k in klines})
-        rounds: list[tuple[Interval, list[Row]]] = []
+        by_interval: list[tuple[Interval, list[Row]]] = []
         for interval, group in groupby(klines, key=lambda k: k.interval):
             rows = _rows(group, keys, known_at_ns)
             if interval in self._partitions:
                 await self._partitions[interval].ensure(connection, (row[2] for row in rows))
-            rounds.extend((interval, part) for part in _rounds(rows))
-        inserted = changed = 0
+            by_interval.append((interval, rows))
+        try:
+            async with connection.transaction():
+                return await self._write_all(connection, by_interval)
+        except asyncpg.PostgresError as error:
+            if not is_in_packed_range(error):
+                raise
         async with connection.transaction():
-            for interval, rows in rounds:
-                new, won = await self._write(connection, interval, rows)
+            return await self._write_all(connection, [(i, await _thawed(connection, i, rows)) for i, rows in by_interval], len(klines))
+
+    async def _write_all(self, connection: Connection, by_interval: list[tuple[Interval, list[Row]]], given: int | None = None) -> Written:
+        if given is None:
+            given = sum(len(rows) for _, rows in by_interval)
+        inserted = changed = 0
+        for interval, rows in by_interval:
+            for part in _rounds(rows):
+                new, won = await self._write(connection, interval, part)
                 inserted, changed = inserted + new, changed + won
-        return Written(inserted, changed, len(klines) - inserted - changed)
+        return Written(inserted, changed, given - inserted - changed)
 
     async def _write(self, connection: Connection, interval: Interval, rows: list[Row]) -> tuple[int, int]:
         table = _table(interval)
@@ -110,7 +135,8 @@ class PostgresKlines:
     ) -> list[Kline]:
         """As ports.KlineStore says."""
         newest = limit is not None and start_ns is None
-        text, values = _ranged(_READ.format(table=_table(interval)), start_ns, end_ns)
+        until = UNTIL.format(slug=interval.slug) if interval in PACKABLE else "0::bigint"
+        text, values = _ranged(_READ.format(table=_table(interval), until=until), start_ns, end_ns)
         text += f" ORDER BY open_time {'DESC' if newest else 'ASC'}"
         if limit is not None:
             values.append(limit)
@@ -118,19 +144,36 @@ class PostgresKlines:
 
         async def work(connection: Connection) -> list[Kline]:
             key = await self._keys.find(connection, instrument)
-            rows = [] if key is None else await connection.fetch(text, key, *values)
-            return [_kline(instrument, interval, row) for row in (reversed(rows) if newest else rows)]
+            if key is None or limit == 0:
+                return []
+            rows = await connection.fetch(text, key, *values)
+            until_ns = rows[0][10] * 1_000_000_000 if rows else await packed_until(connection, interval)
+            is_full = newest and rows and len(rows) == limit
+            if until_ns <= (rows[-1][0] if is_full else start_ns or 0):  # the answer does not reach back to what is packed
+                return [_kline(instrument, interval, row) for row in (reversed(rows) if newest else rows)]
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                rows = await connection.fetch(text, key, *values)
+                chunks = await list_chunks(connection, key, interval, start_ns or 0, end_ns or FAR_NS)
+                packed = await read_chunks(
+                    connection, key, interval, *_needed(chunks, start_ns or 0, end_ns or FAR_NS, limit, newest=newest)
+                )
+            found = packed.klines(instrument, interval) + [_kline(instrument, interval, row) for row in rows]
+            found.sort(key=lambda kline: kline.open_ns)
+            return found if limit is None else found[-limit:] if newest else found[:limit]
 
         return await self._pool.run(f"read klines of {instrument}", work)
 
     async def bounds(self, instrument: str, interval: Interval) -> tuple[int, int] | None:
         """As ports.KlineStore says."""
-        ends = f"SELECT open_time FROM {_table(interval)} WHERE instrument_id = $1 AND final ORDER BY open_time"
+        hot = f"(SELECT open_time FROM {_table(interval)} WHERE instrument_id = $1 AND final ORDER BY open_time"
+        packed = f"FROM kline_packed WHERE instrument_id = $1 AND slug = '{interval.slug}')"
+        text = f"""SELECT least({hot} LIMIT 1), (SELECT min(first_open) {packed}) AS first,
+            greatest({hot} DESC LIMIT 1), (SELECT max(last_open) {packed}) AS last"""
 
         async def work(connection: Connection) -> tuple[int, int] | None:
             key = await self._keys.find(connection, instrument)
-            first = None if key is None else await connection.fetchval(f"{ends} LIMIT 1", key)
-            return None if first is None else (first, await connection.fetchval(f"{ends} DESC LIMIT 1", key))
+            found = None if key is None else await connection.fetchrow(text, key)
+            return None if found is None or found["first"] is None else (found["first"], found["last"])
 
         return await self._pool.run(f"read klines of {instrument}", work)
 
@@ -146,13 +189,54 @@ class PostgresKlines:
 
         async def work(connection: Connection) -> list[tuple[int, int]]:
             key = await self._keys.find(connection, instrument)
-            lowest = None if key is None else await connection.fetchval(first, key, start_ns, end_ns)
-            if lowest is None:
+            if key is None:
                 return _holes([(start_ns, end_ns)], interval)
-            seams = await connection.fetch(text, key, start_ns, end_ns)
-            return _holes([(start_ns, lowest), *((next_ns(interval, row[0]), row[1] or end_ns) for row in seams)], interval)
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                lowest = await connection.fetchval(first, key, start_ns, end_ns)
+                seams = [] if lowest is None else await connection.fetch(text, key, start_ns, end_ns)
+                runs = await _packed_runs(connection, key, interval, start_ns, end_ns)
+            for last, after in seams:
+                runs.append((lowest, next_ns(interval, last)))
+                lowest = after
+            return _holes(_between(sorted(runs), start_ns, end_ns), interval)
 
         return await self._pool.run(f"find missing klines of {instrument}", work)
+
+
+async def _thawed(connection: Connection, interval: Interval, rows: list[Row]) -> list[Row]:
+    return await thaw_for(connection, interval, rows, _COLUMNS) if interval in PACKABLE else rows
+
+
+async def _packed_runs(connection: Connection, key: int, interval: Interval, start_ns: int, end_ns: int) -> list[tuple[int, int]]:
+    """Unbroken runs of packed bars within [start_ns, end_ns), each from its first open to its last close."""
+    runs: list[tuple[int, int]] = []
+    step = FIXED_NS.get(interval, 0)
+    for chunk in await list_chunks(connection, key, interval, start_ns, end_ns):
+        if (chunk.last_ns - chunk.first_ns) // step + 1 == chunk.rows:
+            runs.append((max(chunk.first_ns, start_ns), min(chunk.last_ns + step, end_ns)))
+            continue
+        bars = await read_chunks(connection, key, interval, max(chunk.low_ns, start_ns), min(chunk.high_ns, end_ns))
+        runs += [(at * 1000, at * 1000 + step) for at in bars.open_us.tolist()]
+    return runs
+
+
+def _between(runs: list[tuple[int, int]], start_ns: int, end_ns: int) -> Iterator[tuple[int, int]]:
+    """What sorted runs leave open of [start_ns, end_ns)."""
+    for low, high in runs:
+        if low > start_ns:
+            yield start_ns, low
+        start_ns = max(start_ns, high)
+    yield start_ns, end_ns
+
+
+def _needed(chunks: list[Chunk], start_ns: int, end_ns: int, limit: int | None, *, newest: bool) -> tuple[int, int]:
+    """The part of [start_ns, end_ns) whose chunks surely hold the `limit` packed bars that come first, or last."""
+    count = 0
+    for chunk in reversed(chunks) if newest else chunks:
+        count += chunk.rows if start_ns <= chunk.first_ns and chunk.last_ns < end_ns else 0
+        if limit is not None and count >= limit:
+            return (chunk.low_ns, end_ns) if newest else (start_ns, chunk.high_ns)
+    return start_ns, end_ns
 
 
 _ORDER = {interval: place for place, interval in enumerate(INTERVALS)}
@@ -199,7 +283,7 @@ def _rounds(rows: list[Row]) -> Iterator[list[Row]]:
 
     A forming version that another one of the same source follows was never anybody's answer, and is left out.
     """
-    later = [(a, b) for a, b in zip(rows, [*rows[1:], None], strict=True)]
+    later = zip(rows, [*rows[1:], None], strict=True) if rows else ()
     kept = [a for a, b in later if b is None or a[11] or _KEY(a) != _KEY(b) or a[10] != b[10]]
     while kept:
         first: list[Row] = []
@@ -221,5 +305,5 @@ def _first_open(interval: Interval, at_ns: int) -> int:
 
 
 def _kline(instrument: str, interval: Interval, row: Row) -> Kline:
-    open_ns, open_, high, low, close, volume, turnover, trades, final, source = row
+    open_ns, open_, high, low, close, volume, turnover, trades, final, source, _ = row
     return Kline(instrument, interval, open_ns, open_, high, low, close, volume, turnover, trades, final, SOURCES[source - 1])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import asyncpg
 
+from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, floor_ns, next_ns, to_datetime
-from zvt_crypto.stores.postgres.pool import Connection
+from zvt_crypto.stores.postgres.pool import Connection, Pool
 
 T = TypeVar("T")
 Span = tuple[int, int]
+_LOCK_MS = 500  # others queue behind a lock that waits
 
 
 def month_of(at_ns: int) -> Span:
@@ -69,3 +71,41 @@ async def despite_drops(partitions: Iterable[Partitions], write: Callable[[], Aw
     for each in partitions:
         each.forget()
     return await write()
+
+
+class Partition(NamedTuple):
+    """One partition, and the [low, high) that it holds."""
+
+    name: str
+    low_ns: int
+    high_ns: int
+
+
+async def list_partitions(connection: Connection, parent: str) -> list[Partition]:
+    """By time; empty for a table that has none. Names tell no spans: they are read from what the server enforces."""
+    text = """
+        SELECT c.relname, (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)'))::timestamptz[]
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = to_regclass(quote_ident($1)) AND c.relispartition"""
+    return sorted((Partition(name, *bounds) for name, bounds in await connection.fetch(text, parent)), key=lambda each: each.low_ns)
+
+
+async def drop_if_empty(pool: Pool, name: str) -> bool:
+    """Drop a partition that holds nothing any more. False where it holds something, or where others would have to wait for it."""
+
+    async def work(connection: Connection) -> bool:
+        if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {name})"):  # noqa: S608 - a partition's own name
+            return False
+        await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
+        await connection.execute(f"LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE")
+        if await connection.fetchval(f"SELECT EXISTS (SELECT FROM {name})"):  # noqa: S608 - a partition's own name
+            return False
+        await connection.execute(f"DROP TABLE {name}")
+        return True
+
+    try:
+        return await pool.write(f"drop {name}", work)
+    except StoreError as error:
+        if isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            return False
+        raise

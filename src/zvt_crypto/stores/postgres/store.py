@@ -17,7 +17,7 @@ class PostgresStore:
     """ports.Store over one pool of connections."""
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        self.pool = pool
         keys = Keys()
         self.instruments = PostgresInstruments(pool)
         self.klines = PostgresKlines(pool, keys)
@@ -27,11 +27,11 @@ class PostgresStore:
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""
-        await self._pool.run("reach the database", lambda connection: connection.fetchval("SELECT 1"))
+        await self.pool.run("reach the database", lambda connection: connection.fetchval("SELECT 1"))
 
     async def close(self) -> None:
         """Release the connections."""
-        await self._pool.close()
+        await self.pool.close()
 
 
 async def open_store(url: str, *, observer: Observer | None = None, pool_size: int = 8) -> PostgresStore:
