@@ -7,16 +7,19 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import asyncpg
 import pytest
+from rich.console import Console
 
-from zvt_crypto.cli import database
+from zvt_crypto.cli import database, exits
 from zvt_crypto.cli.build import open_node
+from zvt_crypto.cli.commands import demo
 from zvt_crypto.cli.connect import Silent
 from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
-from zvt_crypto.domain.errors import PortTaken
+from zvt_crypto.domain.errors import PortTaken, StoreError
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 from zvt_crypto.telemetry.logs import setup_logs
 from zvt_crypto.telemetry.metrics import PrometheusObserver
@@ -95,3 +98,19 @@ async def test_a_port_that_was_chosen_stays(
     with pytest.raises(PortTaken, match=f"port {taken[refused]} on 127.0.0.1 is taken"):
         async with open_node(settings, observer, movable=movable):
             pass
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["the database answers", "the database is away"])
+async def test_a_demo_fails_with_words_where_rows_were_dropped(settings: Settings, observer: PrometheusObserver, is_away: bool) -> None:
+    console = Console(file=StringIO(), width=200)
+    async with open_node(settings, observer, serve=False) as node:
+        node.recorder.dropped = 3
+        if is_away:
+            await node.store.close()
+        with pytest.raises(StoreError, match="3 rows were dropped, because database, queue and spool took no more") as raised:
+            await demo.end(node, console, [("REST answered", True, "9 endpoints")])
+    assert exits.exit_code(raised.value) == exits.STORE
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "ok   REST answered: 9 endpoints" in said
+    assert "FAIL nothing dropped: 3 dropped, 0 refused, 0 holes untold" in said
+    assert ("FAIL the database answers" in said) is is_away

@@ -15,10 +15,10 @@ import msgspec
 
 from zvt_crypto.cli import exits
 from zvt_crypto.cli.child import EmulatorPlace, emulator_process
-from zvt_crypto.cli.commands.up import check_seconds, live_session, make_console, open_log
+from zvt_crypto.cli.commands.up import check_lost, check_seconds, live_session, make_console, open_log
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Api, Binance, Bybit, Coinbase, Database, Okx, Settings, Venue, Ws
-from zvt_crypto.domain.errors import ZvtCryptoError
+from zvt_crypto.domain.errors import StoreError, ZvtCryptoError
 from zvt_crypto.domain.instrument import ccxt_symbol, kind_of
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, Interval
 
@@ -36,7 +36,8 @@ OLD_S = 3600.0  # a folder of a demo that died is removed after so long
 
 
 def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, ...] | None, seed: int) -> int:
-    """Until Ctrl-C, or until the seconds have passed: then a summary, and FAILURE when a check failed."""
+    """Until Ctrl-C, or until the seconds have passed: then a summary, and FAILURE when a check failed. Raises StoreError where rows were
+    dropped."""
     check_seconds(seconds)
 
     async def go() -> int:
@@ -54,8 +55,7 @@ def run_demo(settings: Settings, *, seconds: float | None, symbols: tuple[str, .
                         checks.extend(await _ask(node))
 
                     async def after_end(node: Node) -> None:
-                        checks.extend(await _look(node))
-                        _print_summary(console, node, checks)
+                        checks.extend(await end(node, console, checks))
 
                     title = f"zvt-crypto demo: {len(spoken)} synthetic exchanges ({', '.join(spoken)}), all in {folder}"
                     await live_session(
@@ -180,8 +180,24 @@ async def _listen(session: object, url: str, entity: str) -> tuple[bool, str]:
     return "result" in first and second.get("channel") == "depth", f"acknowledged, then a {second.get('type')} of the book"
 
 
+async def end(node: Node, console: Console, before: list[tuple[str, bool, str]]) -> list[tuple[str, bool, str]]:
+    """The last checks, and the summary of all. Raises StoreError where rows were dropped: nobody shall take a part for the whole."""
+    try:
+        checks = await _look(node)
+    except StoreError as error:
+        checks = [("the database answers", False, str(error))]
+    recorder = node.recorder
+    is_whole = not (recorder.dropped or recorder.untold or recorder.wrong)
+    checks.append(("nothing dropped", is_whole, f"{recorder.dropped} dropped, {recorder.wrong} refused, {recorder.untold} holes untold"))
+    checks.append(("no gap left open", not node.pulse.gaps_open, f"{node.pulse.gaps_seen} seen"))
+    _print_summary(console, node, [*before, *checks])
+    check_lost(recorder)
+    return checks
+
+
 async def _look(node: Node) -> list[tuple[str, bool, str]]:
     """What is stored, now that nothing is under way: trades without holes, minutes equal to their own trades."""
+    await node.store.ping()
     holes, dense, trades, minutes, differ = [], 0, 0, 0, []
     for instrument in (node.instruments().get(name) for name in node.followed()):
         if instrument is None:
@@ -205,8 +221,6 @@ async def _look(node: Node) -> list[tuple[str, bool, str]]:
     ]
     if minutes:
         checks.append(("klines equal their trades", not differ, ", ".join(differ) or f"{minutes} whole minutes"))
-    checks.append(("nothing dropped", not node.recorder.dropped, f"{node.recorder.dropped} dropped, {node.recorder.wrong} refused"))
-    checks.append(("no gap left open", not node.pulse.gaps_open, f"{node.pulse.gaps_seen} seen"))
     return checks
 
 
