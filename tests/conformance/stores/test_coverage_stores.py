@@ -62,6 +62,15 @@ async def test_gaps_stand_open_until_they_are_filled_and_then_say_from_where(sto
     assert (found.gaps_open, found.filled, found.is_whole) == (0, {"rest": 1}, True)
 
 
+async def test_a_gap_of_klines_counts_for_its_interval_alone(stored) -> None:
+    hour = Gap(PAIR.id, "kline", START, START + 60 * MINUTE, None, None, "lost", None, interval=Interval.HOUR_1)
+    await stored.facts.save_gaps([hour, Gap(PAIR.id, "kline", START, START + MINUTE, None, None, "of all", None)], KNOWN)
+    await stored.facts.save_gaps([Gap(PAIR.id, "kline", START, START + MINUTE, None, None, "lost", "rest", interval=MIN_1)], KNOWN)
+    minutes, hours = [await stored.coverage.klines(PAIR.id, interval) for interval in (MIN_1, Interval.HOUR_1)]
+    assert (minutes.gaps_open, minutes.filled) == (1, {"rest": 1})
+    assert (hours.gaps_open, hours.filled) == (2, {})
+
+
 async def test_of_what_is_not_stored_nothing_is_known(stored) -> None:
     for found in (await stored.coverage.klines("cryptopair_binance_none", MIN_1), await stored.coverage.stream(PAIR.id, "funding")):
         assert (found.rows, found.first_ns, found.last_ns) == (0, None, None)

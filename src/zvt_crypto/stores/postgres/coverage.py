@@ -53,7 +53,7 @@ class PostgresCoverage:
                 groups += await packed_groups(connection, key, interval, *span)
                 revised, differing = await connection.fetchrow(versions, key, *span)
                 packed = await packed_revisions(connection, key, interval, *span)
-                gaps_open, filled = await _gaps(connection, key, "kline", span)
+                gaps_open, filled = await _gaps(connection, key, "kline", span, interval)
             sources: dict[str, int] = {}
             for source, _, count, _, _ in groups:
                 sources[SOURCES[source - 1]] = sources.get(SOURCES[source - 1], 0) + count
@@ -132,11 +132,15 @@ class PostgresCoverage:
         return await self._pool.run(f"read the differences of {instrument}", work)
 
 
-async def _gaps(connection: Connection, key: int, channel: str, span: tuple[int, int]) -> tuple[int, dict[str, int]]:
-    """(open, filled by source) of the gaps that touch the span."""
+async def _gaps(
+    connection: Connection, key: int, channel: str, span: tuple[int, int], interval: Interval | None = None
+) -> tuple[int, dict[str, int]]:
+    """(open, filled by source) of the gaps that touch the span; of klines: those of the interval, and those of none, which are of all."""
     text = """SELECT filled_from, count(*) FROM gap
-        WHERE instrument_id = $1 AND channel = $2 AND end_time >= $3 AND start_time < $4 GROUP BY 1"""
-    found = {row[0]: row[1] for row in await connection.fetch(text, key, channel, *span)}
+        WHERE instrument_id = $1 AND channel = $2 AND end_time >= $3 AND start_time < $4
+          AND ($5::text IS NULL OR kline_interval IS NULL OR kline_interval = $5) GROUP BY 1"""
+    named = None if interval is None else str(interval)
+    found = {row[0]: row[1] for row in await connection.fetch(text, key, channel, *span, named)}
     return found.pop(None, 0), found
 
 
