@@ -33,7 +33,7 @@ class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
     batch_rows: int = 5_000
     flush_s: float = 0.2
     first_wait_s: float = 0.1
-    most_wait_s: float = 5.0
+    most_wait_s: float = 2.0  # the database is used again within 5 s of its return
     mark_every_ns: int = NS_PER_S
     stop_s: float = 10.0
 
