@@ -239,9 +239,25 @@ def test_a_week_opens_on_monday(spot):
             spot.parse(framed("btcusdt@kline_1w", **{**KLINE, "k": {**week, "t": wrong}}), 0)
 
 
+@pytest.mark.parametrize("enveloped", [True, False])
+def test_what_stands_in_a_level_after_its_size_is_not_read(spot, enveloped):
+    raw = framed("btcusdt@depth@100ms", **DEPTH)
+    wide = framed("btcusdt@depth@100ms", **{**DEPTH, "b": [["0.0024", "10", "7"]], "a": [["0.0026", "0.00000000", {"new": 1}]]})
+    assert spot.parse(wide if enveloped else json.dumps(json.loads(wide)["data"]).encode(), 5) == spot.parse(raw, 5)
+
+
 @pytest.mark.parametrize(
     "change",
-    [{"b": [["1"]]}, {"b": [["1", "2", "3"]]}, {"b": [["-1", "2"]]}, {"a": [["1", "NaN"]]}, {"a": None}, {"U": 161}, {"u": -1}],
+    [
+        {"b": [["1"]]},
+        {"b": [["1", "2", "3"], ["1"]]},
+        {"b": [["1", "-2", "3"]]},
+        {"b": [["-1", "2"]]},
+        {"a": [["1", "NaN"]]},
+        {"a": None},
+        {"U": 161},
+        {"u": -1},
+    ],
 )
 def test_refuses_a_depth_update_with(spot, change):
     with pytest.raises(Malformed):

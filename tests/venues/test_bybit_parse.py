@@ -96,6 +96,17 @@ def test_a_recorded_book_change():
     assert event.event_ns == 1_786_310_816_585_000_000  # the matching engine's time, not the sender's
 
 
+def test_what_stands_in_a_level_after_its_size_is_not_read():
+    for raw in books_of([raw for _, raw in recorded_spot()], "BTCUSDT")[:20]:
+        frame = json.loads(raw)
+        for side in ("b", "a"):
+            frame["data"][side] = [[*row, "7"] for row in frame["data"][side]]
+        assert read(json.dumps(frame).encode()) == read(raw)
+        frame["data"]["b"] = [["65140.4", "-1", "7"]]
+        with pytest.raises(Malformed):
+            read(json.dumps(frame).encode())
+
+
 def test_recorded_futures_have_their_time_after_the_type():
     events = [event for raw in recorded_ob500() for event in parser("linear").parse(raw, 5)]
     assert [type(event) for event in events] == [BookSnapshot] + [BookDelta] * 19

@@ -235,6 +235,8 @@ def test_an_update_without_levels_and_an_empty_book_are_what_they_are():
         frame("market_trades", {"trades": [trade(size="Infinity")]}),
         frame("market_trades", {"trades": [trade(trade_id="x7")]}),
         frame("market_trades", {"trades": [trade(time="yesterday")]}),
+        frame("market_trades", {"type": "update", "trades": [trade(time="")]}),
+        frame("market_trades", {"type": "update", "trades": [trade(trade_id="8"), trade(time="yesterday")]}),
         frame("market_trades", {"trades": [trade(time="0001-01-01T00:00:00Z")]}),
         frame("l2_data", {"type": "update", "product_id": "BTC-USD", "updates": [level("bid", "5", "0.-10000")]}),
         frame("l2_data", {"type": "update", "product_id": "BTC-USD", "updates": [level("bid", "", "1")]}),

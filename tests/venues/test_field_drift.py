@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from faults import venue_live
 from faults.every_venue import EVERY
 from faults.venue_live import Account, VenueLive
 from zvt_crypto.domain.errors import Unsupported
-from zvt_crypto.domain.market import BookDelta, Kline, Trade
+from zvt_crypto.domain.market import BookDelta, BookStale, Kline, Trade
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.memory import MemoryTransport
 
@@ -25,19 +26,30 @@ def widened(value: Any) -> Any:
     return [widened(one) for one in value] if isinstance(value, list) else value
 
 
-def rewritten(body: bytes) -> bytes:
+def longer(value: Any) -> Any:
+    """The same with one more element in every level of a book."""
+    if isinstance(value, dict):
+        return {name: [[*row, "7"] for row in below] if is_side(name, below) else longer(below) for name, below in value.items()}
+    return [longer(one) for one in value] if isinstance(value, list) else value
+
+
+def is_side(name: str, value: Any) -> bool:
+    return name in ("a", "b", "asks", "bids") and isinstance(value, list) and all(isinstance(row, list) for row in value)
+
+
+def rewritten(body: bytes, change: Callable[[Any], Any]) -> bytes:
     try:
-        return json.dumps(widened(json.loads(body)), separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(change(json.loads(body)), separators=(",", ":"), ensure_ascii=False).encode()
     except ValueError:  # OKX's pong
         return body
 
 
 class WideningSocket:
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, inner: Any, change: Callable[[Any], Any]) -> None:
+        self._inner, self._change = inner, change
 
     async def receive(self) -> list[tuple[bytes, int]]:
-        return [(rewritten(payload), recv_ns) for payload, recv_ns in await self._inner.receive()]
+        return [(rewritten(payload, self._change), recv_ns) for payload, recv_ns in await self._inner.receive()]
 
     async def send(self, payload: bytes) -> None:
         await self._inner.send(payload)
@@ -49,12 +61,20 @@ class WideningSocket:
 class WideningTransport(MemoryTransport):
     """The emulator's own, with one more field in every object that it says."""
 
+    change = staticmethod(widened)
+
     async def request(self, method: str, url: str, **rest: Any) -> Any:
         response = await super().request(method, url, **rest)
-        return type(response)(response.status, response.headers, rewritten(response.body))
+        return type(response)(response.status, response.headers, rewritten(response.body, self.change))
 
     async def connect(self, url: str, **rest: Any) -> Any:
-        return WideningSocket(await super().connect(url, **rest))
+        return WideningSocket(await super().connect(url, **rest), self.change)
+
+
+class LongerRowsTransport(WideningTransport):
+    """With one more element in every level of a book."""
+
+    change = staticmethod(longer)
 
 
 async def asked_of_everything(connector: Any, instrument: str, since_ns: int) -> None:
@@ -116,6 +136,18 @@ def test_a_field_that_a_venue_adds_everywhere_is_told_and_nothing_stops(venue, w
     assert any(kline.final for _, kline in live.of(Kline))
     assert live.of(BookDelta)
     assert (account.losses, account.foreign) == ([], [])
+
+
+@pytest.mark.parametrize("venue", ["binance", "bybit", "okx"])
+def test_a_column_that_a_venue_adds_to_its_levels_is_told_and_its_books_stay_right(venue, monkeypatch):
+    monkeypatch.setattr(venue_live, "MemoryTransport", LongerRowsTransport)
+    live, _ = lived(venue, "pair")
+    names = {name for _, name in told(live)}
+    assert names
+    assert all(name.endswith(("[3]", "[5]")) for name in names), names
+    assert live.notes.counts["venue_malformed"] == 0
+    assert len(live.of(BookDelta)) > 100
+    assert [stale.reason for _, stale in live.of(BookStale)] == ["stopped"]  # at the end, by us
 
 
 @pytest.mark.parametrize("which", ["pair", "perp"])

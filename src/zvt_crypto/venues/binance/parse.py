@@ -16,7 +16,7 @@ from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Funding
 from zvt_crypto.domain.time import INTERVALS, NS_PER_MS, NS_PER_US, Interval, is_aligned, next_ns
 from zvt_crypto.venues.binance import spec, wire
 from zvt_crypto.venues.binance.spec import Market
-from zvt_crypto.venues.decode import BROKEN, decode, excerpt
+from zvt_crypto.venues.decode import BROKEN, decode, excerpt, pairs
 from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 
 T = TypeVar("T")
@@ -71,6 +71,8 @@ class FrameParser:
         self._known = {kind.__struct_config__.tag for kind in narrowed}
         self._decode: Callable[[bytes], _Envelope] = _decoder(_enveloped(ours))
         self._decode_bare: Callable[[bytes], _Narrowed] = _decoder(ours)
+        rows: Any = [("b", wire.LongLevels), ("a", wire.LongLevels)]
+        self._decode_long_depth = _decoder(msgspec.defstruct("LongDepth", rows, bases=(narrowed[wire.DepthWire],), gc=False))
         # Spot's bookTicker has no event type. It alone ends in a text, and until one came no frame is tested for being one.
         self._decode_quote: Callable[[bytes], _Envelope] = _decoder(_enveloped(narrowed[wire.QuoteWire]))
         self._decode_bare_quote: Callable[[bytes], _Narrowed] = _decoder(narrowed[wire.QuoteWire])
@@ -125,6 +127,10 @@ class FrameParser:
         if kind == "bookTicker":
             self._untyped_quotes = self._market == "spot"
             return self._decode_bare_quote(body).event(self._natives, recv_ns)
+        if kind == "depthUpdate":  # perhaps with rows longer than they were, which `fields` tells
+            depth = self._decode_long_depth(body)
+            depth.b, depth.a = pairs(depth.b), pairs(depth.a)
+            return _depth(depth, self._natives, recv_ns)
         return self._decode_bare(body).event(self._natives, recv_ns)
 
 
@@ -279,8 +285,7 @@ def parse_depth(body: bytes, instrument: str, event_ns: int, recv_ns: int, limit
     """`depth`. The venue gives no time on spot: `event_ns` is then ours. A side of `limit` levels was cut there."""
     row = decode(wire.DepthRest, body, f"binance depth of {instrument}")
     at_ns = to_ns(row.T) if row.T is not None else event_ns
-    bids = sorted(row.bids, key=lambda level: -level[0])
-    asks = sorted(row.asks)
+    bids, asks = sorted(pairs(row.bids), key=lambda level: -level[0]), sorted(pairs(row.asks))
     ends = [side[-1][0] if limit is not None and len(side) >= limit else None for side in (bids, asks)]
     return BookSnapshot(instrument, row.lastUpdateId, bids, asks, at_ns, recv_ns, *ends)
 

@@ -38,7 +38,18 @@ Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Symbol = Annotated[str, Meta(min_length=1, max_length=64)]
 LevelWire = tuple[Price, Amount]
 # A diff of a very busy second holds some thousands of levels; a snapshot 5000 a side.
-Levels = Annotated[list[LevelWire], Meta(max_length=20_000)]
+LEVELS_MOST = 20_000
+Levels = Annotated[list[LevelWire], Meta(max_length=LEVELS_MOST)]
+
+
+class LongLevelWire(msgspec.Struct, array_like=True, gc=False):
+    """A level of a row that may be longer: slower to read than a pair, and never refused for a new element at its end."""
+
+    price: Price
+    size: Amount
+
+
+LongLevels = Annotated[list[LongLevelWire], Meta(max_length=LEVELS_MOST)]
 
 
 class TradeWire(msgspec.Struct, gc=False, tag_field="e", tag="trade"):
@@ -270,8 +281,8 @@ class DepthRest(msgspec.Struct):
     """depth. The time exists on USD-M only."""
 
     lastUpdateId: Id
-    bids: Levels
-    asks: Levels
+    bids: LongLevels
+    asks: LongLevels
     T: Moment | None = None
 
 

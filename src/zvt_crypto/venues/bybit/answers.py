@@ -10,7 +10,7 @@ from zvt_crypto.domain.market import BookSnapshot, Funding, Kline, MarkPrice, Ti
 from zvt_crypto.domain.time import Interval, is_aligned, next_ns
 from zvt_crypto.venues.bybit import tickers, wire
 from zvt_crypto.venues.bybit.parse import SIDES
-from zvt_crypto.venues.decode import decode
+from zvt_crypto.venues.decode import decode, pairs
 from zvt_crypto.venues.parsed import Drift
 
 T = TypeVar("T")
@@ -69,7 +69,8 @@ def parse_trades(body: bytes, instrument: str) -> tuple[list[Trade], list[Drift]
 def parse_book(body: bytes, instrument: str, recv_ns: int) -> BookSnapshot:
     """`orderbook`. Its `u` is that of the stream of 1000 levels."""
     row = decode(wire.Answer[wire.BookRest], body, f"bybit book of {instrument}").result
-    return BookSnapshot(instrument, row.u, sorted(row.b, reverse=True), sorted(row.a), (row.cts or row.ts) * 1_000_000, recv_ns)
+    bids, asks = sorted(pairs(row.b), reverse=True), sorted(pairs(row.a))
+    return BookSnapshot(instrument, row.u, bids, asks, (row.cts or row.ts) * 1_000_000, recv_ns)
 
 
 def parse_ticker(body: bytes, instrument: str, recv_ns: int) -> Ticker:

@@ -21,7 +21,7 @@ from zvt_crypto.venues.bybit import wire
 from zvt_crypto.venues.bybit.quotes import QuoteState
 from zvt_crypto.venues.bybit.spec import INTERVAL_NAMES, QUOTE_LEVEL, Category
 from zvt_crypto.venues.bybit.tickers import TickerState
-from zvt_crypto.venues.decode import BROKEN, excerpt
+from zvt_crypto.venues.decode import BROKEN, excerpt, pairs
 from zvt_crypto.venues.inverse import all_in_base
 from zvt_crypto.venues.parsed import Drift, Parsed, Reply
 
@@ -79,7 +79,7 @@ class FrameParser:
         self._tickers, self._marks = tickers, marks
         self._states: dict[str, TickerState] = {}
         self._readers: dict[str, _Reader] = {}
-        self._decoders = {kind: _decoder(kind) for kind in _FRAMES.values()}
+        self._decoders = {kind: _decoder(kind) for kind in _FRAMES.values()} | {wire.BookFrame: _long_books()}
         self._loose = _decoder(wire.LooseWire)
         self._decode = _decoder(_Unexpected)
 
@@ -293,6 +293,20 @@ def _answer(loose: wire.LooseWire) -> Found:
 
 def _decoder(kind: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(kind, strict=False).decode
+
+
+def _long_books() -> Callable[[bytes], Any]:
+    """Of books whose rows may be longer than they were, which `fields` tells."""
+    rows: Any = [("b", wire.LongLevels), ("a", wire.LongLevels)]
+    data: Any = msgspec.defstruct("LongBook", rows, bases=(wire.BookWire,), gc=False)
+    read = _decoder(msgspec.defstruct("LongBookFrame", [("data", data)], bases=(wire.BookFrame,), gc=False))
+
+    def decode(payload: bytes) -> Any:
+        frame = read(payload)
+        frame.data.b, frame.data.a = pairs(frame.data.b), pairs(frame.data.a)
+        return frame
+
+    return decode
 
 
 def _rows_of(natives: Collection[str]) -> Any:

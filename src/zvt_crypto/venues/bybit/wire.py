@@ -31,8 +31,19 @@ Symbol = Annotated[str, Meta(min_length=1, max_length=64)]
 TradeId = Annotated[str, Meta(min_length=1, max_length=64)]
 LevelWire = tuple[Price, Amount]
 # The deepest stream has 1000 levels a side.
-Levels = Annotated[list[LevelWire], Meta(max_length=10_000)]
+LEVELS_MOST = 10_000
+Levels = Annotated[list[LevelWire], Meta(max_length=LEVELS_MOST)]
 TRADES_MOST = 5_000
+
+
+class LongLevelWire(msgspec.Struct, array_like=True, gc=False):
+    """A level of a row that may be longer: slower to read than a pair, and never refused for a new element at its end."""
+
+    price: Price
+    size: Amount
+
+
+LongLevels = Annotated[list[LongLevelWire], Meta(max_length=LEVELS_MOST)]
 
 # ── Streams ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,8 +212,8 @@ class BookRest(msgspec.Struct):
     """orderbook."""
 
     s: Symbol
-    b: Levels
-    a: Levels
+    b: LongLevels
+    a: LongLevels
     ts: Moment
     u: Id
     cts: Moment | None = None

@@ -28,7 +28,7 @@ def trades_decoder(products: Collection[str]) -> Callable[[bytes], Any]:
     ]
     row: Any = msgspec.defstruct("Trade", fields, bases=(wire.TradeWire,), gc=False)
     event: Any = msgspec.defstruct("Trades", [("type", Literal["update", "snapshot"]), ("trades", list[row])], gc=False)
-    return _frames(Literal["market_trades"], list[event])
+    return _frames(Literal["market_trades"], tuple[event])
 
 
 def updates_decoder(products: Collection[str]) -> Callable[[bytes], Any]:

@@ -53,6 +53,7 @@ class FrameParser:
     ) -> None:
         self._products, self._wanted, self._tickers, self._quotes = products, wanted or {}, tickers, quotes
         self._pairs = {native: product.instrument for native, product in products.items() if product.is_dense and product.size == 1.0}
+        self._pair = self._pairs.get
         times = MomentReader()
         self._moment, self._second = times.read, times.second
         kinds: tuple[tuple[type, _Event, tuple[str, ...]], ...] = (
@@ -72,41 +73,53 @@ class FrameParser:
         """A frame. Raises Malformed."""
         try:
             letter = payload[_LETTER_AT]
+            if letter == _TRADES:
+                decode = self._decode_trades  # an attribute that is called at once is looked up more slowly
+                frame = decode(payload)
+                rows = frame.events[0].trades
+                if len(rows) == 1:  # as of most frames, which are trades
+                    (row,) = rows
+                    text, trade_id, instrument = row.time, row.trade_id, self._pair(row.product_id)
+                    base = self._second(text[:POINT])
+                    if instrument is not None and base is not None and text[-1] == "Z" and trade_id.isdecimal():
+                        event_ns = base + calendar(text).microsecond * 1_000
+                        side: Side = "sell" if row.side == "BUY" else "buy"
+                        return frame.sequence_num, [Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns)]
+                return frame.sequence_num, self._several(rows, recv_ns)
             if letter == _BOOKS:
                 return self._update(payload, recv_ns)
-            if letter != _TRADES:
-                return self._otherwise(payload, recv_ns)
-            # As `_trades`, without the calls where a time is of a second that was seen: most frames are trades.
-            decode, second, pair = self._decode_trades, self._second, self._pairs.get
-            frame = decode(payload)
-            made: list[Parsed] = []
-            for part in frame.events:
-                rows = part.trades
-                if len(rows) > 1:  # newest first, and ours are oldest first
-                    rows.reverse()
-                    first, last = rows[0].trade_id, rows[-1].trade_id
-                    is_pair = len(rows) == 2 and first < last and len(first) == len(last) and first.isdecimal() and last.isdecimal()
-                    if not is_pair and not _rise(rows):
-                        rows.sort(key=self._order)
-                for row in rows:
-                    text, trade_id = row.time, row.trade_id
-                    instrument, base = pair(row.product_id), second(text[:POINT])
-                    event_ns = base + calendar(text).microsecond * 1_000 if base is not None and text[-1] == "Z" else self._moment(text)
-                    if instrument is not None and event_ns and trade_id.isdecimal():
-                        side: Side = "sell" if row.side == "BUY" else "buy"
-                        made.append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
-                    else:
-                        made.append(self._trade(row, recv_ns))
-            return frame.sequence_num, made
         except _ODD:
-            return self._otherwise(payload, recv_ns)
+            pass  # looked at more closely
+        return self._otherwise(payload, recv_ns)
+
+    def _several(self, rows: list[Any], recv_ns: int) -> list[Parsed]:
+        """Trades of one message, newest first; ours are oldest first."""
+        if len(rows) > 1:
+            rows.reverse()
+            first, last = rows[0].trade_id, rows[-1].trade_id
+            is_pair = len(rows) == 2 and first < last and len(first) == len(last) and first.isdecimal() and last.isdecimal()
+            if not is_pair and not _rise(rows):
+                rows.sort(key=self._order)
+        made: list[Parsed] = []
+        second, pair, before = self._second, self._pair, None
+        for row in rows:
+            text, trade_id, instrument = row.time, row.trade_id, pair(row.product_id)
+            if text != before:  # trades of one order have one time
+                base, before = second(text[:POINT]), text
+                event_ns = base + calendar(text).microsecond * 1_000 if base is not None and text[-1] == "Z" else self._moment(text)
+            if instrument is not None and event_ns and trade_id.isdecimal():
+                side: Side = "sell" if row.side == "BUY" else "buy"
+                made.append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
+            else:
+                made.append(self._trade(row, recv_ns))
+        return made
 
     def _update(self, payload: bytes, recv_ns: int) -> Frame:
         """As `_book`, of a frame that is one update."""
         decode = self._decode_update
         frame = decode(payload)
-        (event,) = frame.events
-        product, levels, number = self._products[event.product_id], event.updates, frame.sequence_num
+        event = frame.events[0]
+        levels, number, product = event.updates, frame.sequence_num, self._products[event.product_id]
         bids: list[Level] = []
         asks: list[Level] = []
         for level in levels:

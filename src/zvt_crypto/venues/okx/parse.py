@@ -100,7 +100,14 @@ class FrameParser:
             if letter == _BOOKS:
                 decode = self._book
                 frame = decode(payload)
-                return _book(frame.action, frame.data[0], self._traded[frame.arg.instId], recv_ns)
+                (book,), of = frame.data, self._traded[frame.arg.instId]
+                if frame.action == "update" and of.is_spot and book.seqId is not None:
+                    # As `_book`, without the calls.
+                    bids = [(level.price, level.size) for level in book.bids]
+                    asks = [(level.price, level.size) for level in book.asks]
+                    at_ns, number = book.ts * 1_000_000, book.seqId
+                    return (BookDelta(of.id, number, number, book.prevSeqId, bids, asks, at_ns, recv_ns),)
+                return _book(frame.action, book, of, recv_ns)
         except _ODD:
             pass  # looked at more closely
         return self._by_head(payload, recv_ns)
