@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import shutil
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from zvt_crypto.api.server import listening_error
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.commands.processes import leases_finding
 from zvt_crypto.cli.each import check_exchanges
+from zvt_crypto.cli.finding import Finding
 from zvt_crypto.cli.out import print_json
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import GeoBlocked, Unsupported, VenueError, ZvtCryptoError
 from zvt_crypto.telemetry.redact import redact_url
 
-State = Literal["ok", "warn", "fail"]
 GB = 1_000_000_000
+OLDEST_POSTGRES = 14  # 13 is out of its makers' support
 CLOCK_WARN_MS, CLOCK_FAIL_MS = 500, 5_000
 VENUE_TIMEOUT_S = 15.0
 BLOCKED = {
     "binance spot": "spot market data still works through Binance's public data host; other venues may serve you",
     "binance usdm": "USD-M has no public data host; other venues may serve you",
 }
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line."""
-
-    name: str
-    state: State
-    said: str
-    hint: str = ""
 
 
 def run_doctor(settings: Settings, *, offline: bool, as_json: bool) -> int:
@@ -64,6 +57,8 @@ async def _findings(settings: Settings, exchanges: Sequence[str], offline: bool)
     yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _disk(settings.data_dir)
     yield await _database(settings)
+    if settings.live.redis is not None:
+        yield await leases_finding(settings)
     for name, endpoint in (("api", settings.api), ("ws", settings.ws)):
         yield _port(name, endpoint.host, endpoint.port)
     if offline:
@@ -101,6 +96,9 @@ async def _database(settings: Settings) -> Finding:
             else "see the log there"
         )
         return Finding("database", "fail", str(error), hint)
+    if is_too_old(status["server"]):
+        said = f"PostgreSQL {status['server']}, {where}: this build needs {OLDEST_POSTGRES} or newer"
+        return Finding("database", "fail", said, "upgrade the server, or leave database.url empty for the embedded one")
     took_ms = (time.monotonic() - began) * 1_000
     said = (
         f"PostgreSQL {status['server']}, {where}, schema {status['revision'] or 'none'}, {status['bytes'] / 1e6:.0f} MB, {took_ms:.0f} ms"
@@ -109,6 +107,12 @@ async def _database(settings: Settings) -> Finding:
         hint = "the next command that needs it makes it; or: zvt-crypto db upgrade"
         return Finding("database", "warn" if status["revision"] else "ok", f"{said}; this build has {status['newest']}", hint)
     return Finding("database", "ok", said)
+
+
+def is_too_old(server: str) -> bool:
+    """Of `server_version`, for example `14.20 (Debian 14.20-1)` or `18beta1`."""
+    major = re.match(r"[0-9]+", server)
+    return major is None or int(major[0]) < OLDEST_POSTGRES
 
 
 def _port(name: str, host: str, port: int) -> Finding:
