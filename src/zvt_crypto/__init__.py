@@ -63,6 +63,7 @@ _NAMES: dict[str, str] = {
             "get_instrument",
             "get_instruments",
             "import_assets",
+            "rename_instrument",
             "save_asset",
             "search_assets",
             "update_instrument",

@@ -27,6 +27,7 @@ from zvt_crypto.domain.market import (
     TradeStream,
 )
 from zvt_crypto.domain.time import Interval
+from zvt_crypto.domain.versions import BarHistory
 
 Channel = Literal["trade", "agg", "kline", "depth", "ticker", "quote", "mark"]
 # Who may spend first when a rate budget is short.
@@ -297,6 +298,16 @@ class InstrumentStore(Protocol):
         """The table as of now, delisted ones included."""
         ...
 
+    async def load_at(self, at_ns: int, exchange: str | None = None) -> Instruments:
+        """Those that were listed at that moment, by all that is known now, with the values that were in force then: None (a status
+        `unknown`) where no fact goes back so far."""
+        ...
+
+    async def rename(self, entity_id: str, successor_id: str, at_ns: int, by: Literal["venue", "user"] = "user") -> None:
+        """The exchange goes on with `successor_id` from `at_ns` on: the old name is delisted, and its facts name the new one. Raises
+        NotFound."""
+        ...
+
     async def save(self, instruments: Iterable[Instrument], known_at_ns: int) -> Written:
         """Create or update. What changed becomes a dated fact, valid from `known_at_ns`. An id is never reused."""
         ...
@@ -417,6 +428,26 @@ class CoverageStore(Protocol):
         ...
 
 
+class VersionStore(Protocol):
+    """What was known when. A version counts from the moment that we had it on (`known_at`)."""
+
+    async def read_as_of(
+        self,
+        instrument: str,
+        interval: Interval,
+        as_of_ns: int,
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+        limit: int | None = None,
+    ) -> list[Kline]:
+        """The final klines that KlineStore.read would have answered at that moment; a bar of which nothing was known then is left out."""
+        ...
+
+    async def history(self, instrument: str, interval: Interval, open_ns: int) -> BarHistory:
+        """Every final version of one bar, and the gaps of klines and trades that touched it."""
+        ...
+
+
 class Store(Protocol):
     """The database: its nouns, and its life."""
 
@@ -425,6 +456,7 @@ class Store(Protocol):
     trades: TradeStore
     facts: FactStore
     coverage: CoverageStore
+    versions: VersionStore
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

@@ -54,6 +54,13 @@ def _kdata_parameters() -> list[_Parameter]:
         ("limit", False, "Rows at most.", limit, 2),
         ("start", False, f"Opens at or after: {_TIME_HELP}. Rows then begin there, and `next` leads on.", {"type": "string"}, None),
         ("end", False, f"Opens before: {_TIME_HELP}.", {"type": "string"}, None),
+        (
+            "as_of",
+            False,
+            f"What was known at this time: {_TIME_HELP}. Closed klines only, each as it was told by then.",
+            {"type": "string"},
+            None,
+        ),
         ("final", False, "`true`: closed klines only.", {"type": "string", "enum": ["true", "false"], "default": "false"}, None),
         _EXCHANGE,
     ]

@@ -18,7 +18,7 @@ from zvt_crypto.cli.words import check_count, check_names, parse_past, parse_ran
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import check_exchange
 from zvt_crypto.domain.market import Kline
-from zvt_crypto.domain.time import parse_interval
+from zvt_crypto.domain.time import parse_interval, parse_time
 
 if TYPE_CHECKING:
     import pandas
@@ -40,6 +40,7 @@ def query_data(
     *,
     exchange: str | None = ...,
     limit: int | None = ...,
+    as_of: object = ...,
     columns: Sequence[str] | None = ...,
     frame: Literal["polars"] = ...,
     settings: Settings | None = ...,
@@ -53,6 +54,7 @@ def query_data(
     *,
     exchange: str | None = ...,
     limit: int | None = ...,
+    as_of: object = ...,
     columns: Sequence[str] | None = ...,
     frame: Literal["pandas"],
     settings: Settings | None = ...,
@@ -66,6 +68,7 @@ def query_data(
     *,
     exchange: str | None = ...,
     limit: int | None = ...,
+    as_of: object = ...,
     columns: Sequence[str] | None = ...,
     frame: Literal["rows"],
     settings: Settings | None = ...,
@@ -80,6 +83,7 @@ def query_data(
     *,
     exchange: str | None = None,
     limit: int | None = None,
+    as_of: object = None,
     columns: Sequence[str] | None = None,
     frame: Literal["polars", "pandas", "rows"] = "polars",
     settings: Settings | None = None,
@@ -87,12 +91,14 @@ def query_data(
     """Stored klines with opens in [start, end), oldest first, one symbol after the other.
 
     symbols: one or several, by any name. limit: of each symbol, the first from `start`, or without a start the newest.
+    as_of: final klines as they were known at that moment, those that nobody knew yet left out.
     frame: `polars`, `pandas` (the timestamp is then the index), or `rows` (a list of Kline). columns: only these of the frame.
     Raises UnknownSymbol, AmbiguousSymbol, UnknownInterval, BadTime, OutOfRange, StoreUnavailable.
     """
     names = check_names(symbols)
     of, start_ns, end_ns = parse_interval(interval), *parse_range(start, end)
     check_count("limit", limit, MOST_ROWS)
+    as_of_ns = None if as_of is None else parse_time(as_of)
     if frame not in ("polars", "pandas", "rows"):
         raise BadInput(f"frame {shown(frame)} is none of polars, pandas, rows")
 
@@ -101,7 +107,10 @@ def query_data(
             table = await store.instruments.load()
             found: list[Kline] = []
             for instrument in resolve_all(table, names, exchange):
-                found += await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
+                if as_of_ns is None:
+                    found += await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
+                else:
+                    found += await store.versions.read_as_of(instrument.id, of, as_of_ns, start_ns, end_ns, limit)
             return found
 
     rows = run(go)

@@ -29,11 +29,17 @@ MOST_FOUND = 10_000
 MOST_NAME = 200  # characters of an asset's name
 
 
-def get_instruments(exchange: str | None = None, *, settings: Settings | None = None) -> Instruments:
-    """The stored table, delisted ones included."""
+def get_instruments(exchange: str | None = None, *, at: object = None, settings: Settings | None = None) -> Instruments:
+    """The stored table, delisted ones included.
+
+    at: those that were listed at that moment (a date is its first midnight, UTC), with the status, tick and lot that were in force then;
+    None, and a status `unknown`, where no fact goes back so far. Raises BadTime.
+    """
+    at_ns = None if at is None else parse_time(at)
 
     async def read(store: Store) -> Instruments:
-        return await store.instruments.load(check_exchange(exchange) if exchange else None)
+        named = check_exchange(exchange) if exchange else None
+        return await store.instruments.load(named) if at_ns is None else await store.instruments.load_at(at_ns, named)
 
     return _with_store(settings, read)
 
@@ -92,6 +98,26 @@ def delist_instrument(symbol: str, exchange: str | None = None, *, at: object = 
         entity_id = (await store.instruments.load()).resolve(symbol, exchange).id
         await store.instruments.delist(entity_id, at_ns, by="user")
         return entity_id
+
+    return _with_store(settings, write)
+
+
+def rename_instrument(
+    symbol: str, successor: str, exchange: str | None = None, *, at: object = None, settings: Settings | None = None
+) -> str:
+    """The exchange goes on with `successor` from `at` (now when None): the old name is delisted, and its facts say what it became.
+
+    Returns the successor's entity id. Both must be stored. Raises UnknownSymbol, BadInput where both are one.
+    """
+    at_ns = _now_ns() if at is None else parse_time(at)
+
+    async def write(store: Store) -> str:
+        table = await store.instruments.load()
+        old, new = table.resolve(symbol, exchange), table.resolve(successor, exchange)
+        if old.id == new.id:
+            raise BadInput(f"{shown(symbol)} and {shown(successor)} are one instrument: {old.id}")
+        await store.instruments.rename(old.id, new.id, at_ns)
+        return new.id
 
     return _with_store(settings, write)
 

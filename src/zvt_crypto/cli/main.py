@@ -80,6 +80,7 @@ Start = Annotated[str | None, typer.Option("--start", help="From this time on: R
 End = Annotated[str | None, typer.Option("--end", help="Up to, and without, this time.")]
 Kind = Annotated[str | None, typer.Option(help="pair, perp or future.")]
 Status = Annotated[str | None, typer.Option(help="active, suspended, delisted, …")]
+At = Annotated[str | None, typer.Option("--at", help="As it was at this time: RFC 3339, or a date (its first midnight, UTC).")]
 Revision = Annotated[str, typer.Option(help="A revision that this build knows; `db status` shows the newest.")]
 ApiPort = Annotated[int | None, typer.Option("--api-port", **PORT, help="REST port; 0 takes a free one. [default: 8000]")]
 WsPort = Annotated[int | None, typer.Option("--ws-port", **PORT, help="WebSocket port; 0 takes a free one. [default: 8001]")]
@@ -195,6 +196,9 @@ def kdata(
     start: Start = None,
     end: End = None,
     limit: Annotated[int | None, typer.Option("--limit", "-n", **WHOLE, help="At most so many rows.")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="As it was known at this time, corrections that came later left out.")
+    ] = None,
     form: Annotated[Form | None, typer.Option("--format", "-f", help="How to write them. [default: as the file ends, or a table]")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write (needed for parquet).")] = None,
     as_json: Json = False,
@@ -209,7 +213,9 @@ def kdata(
     if as_json and form not in (None, Form.json):
         raise typer.BadParameter(f"--json and --format {form.value} ask for two forms: give one of them")
     chosen = "json" if as_json else form.value if form else None
-    _end(run_kdata(settings, symbol, interval, start=start, end=end, limit=limit, form=chosen, output=output, exchange=exchange))
+    _end(
+        run_kdata(settings, symbol, interval, start=start, end=end, limit=limit, as_of=as_of, form=chosen, output=output, exchange=exchange)
+    )
 
 
 @app.command()
@@ -361,13 +367,14 @@ def pairs_root(
     exchange: Exchange = None,
     kind: Kind = None,
     status: Status = None,
+    at: At = None,
     as_json: Json = False,
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
     """Instruments: what exchanges list. Without a command, as `pairs list`."""
     if context.invoked_subcommand is None:
-        pairs_list(exchange=exchange, kind=kind, status=status, as_json=as_json, config=config, data_dir=data_dir)
+        pairs_list(exchange=exchange, kind=kind, status=status, at=at, as_json=as_json, config=config, data_dir=data_dir)
     else:
         _refuse_before(context)
 
@@ -388,14 +395,15 @@ def pairs_list(
     exchange: Exchange = None,
     kind: Kind = None,
     status: Status = None,
+    at: At = None,
     as_json: Json = False,
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Stored instruments."""
+    """Stored instruments; with --at those that were listed then, and their steps of then."""
     from zvt_crypto.cli.commands.entities import run_list_pairs
 
-    _end(run_list_pairs(_settings(config, data_dir, {}), exchange=exchange, kind=kind, status=status, as_json=as_json))
+    _end(run_list_pairs(_settings(config, data_dir, {}), exchange=exchange, kind=kind, status=status, at=at, as_json=as_json))
 
 
 @pairs.command("show")
@@ -460,6 +468,24 @@ def pairs_delist(
     from zvt_crypto.cli.commands.entities import run_delist_pair
 
     _end(run_delist_pair(_settings(config, data_dir, {}), symbol, at=at, exchange=exchange))
+
+
+@pairs.command("rename")
+def pairs_rename(
+    symbol: Symbol,
+    successor: Annotated[str, typer.Argument(help="What the exchange calls it from then on; stored already.")],
+    at: Annotated[str | None, typer.Option(help="Since when. [default: now]")] = None,
+    exchange: Exchange = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Note that an instrument goes on under another name.
+
+    The old one is delisted, and its facts name the new one.
+    """
+    from zvt_crypto.cli.commands.entities import run_rename_pair
+
+    _end(run_rename_pair(_settings(config, data_dir, {}), symbol, successor, at=at, exchange=exchange))
 
 
 @pairs.command("sync")

@@ -175,3 +175,40 @@ async def test_assets_are_found_by_name_and_symbol(instrument_store):
 async def test_facts_of_nobody_are_not_found(instrument_store):
     with pytest.raises(NotFound, match="crypto_binance_nobody"):
         await instrument_store.facts("crypto_binance_nobody")
+
+
+async def test_the_table_of_a_day_tells_a_life_of_listing_delisting_relisting_and_renaming(instrument_store):
+    store, day = instrument_store, 24 * 60 * MINUTE
+    pair = changed(PAIR, listed_ns=KNOWN - 100 * day)
+    other = changed(PAIR, id="cryptopair_binance_xyzusdt", native_symbol="XYZUSDT", base_asset="XYZ", listed_ns=KNOWN + 40 * day)
+    await store.save([pair, PERP], KNOWN)
+    await store.save([changed(pair, tick=Decimal("0.1"), lot=Decimal("0.5"))], KNOWN + 10 * day)
+    await store.delist(pair.id, KNOWN + 20 * day)
+    await store.save([changed(pair, tick=Decimal("0.2"))], KNOWN + 22 * day)  # listed again
+    await store.save([other], KNOWN + 40 * day)
+    await store.rename(pair.id, other.id, KNOWN + 40 * day)
+
+    async def at(days: int) -> dict[str, tuple[str, object, object]]:
+        return {i.id: (i.status.value, i.tick, i.lot) for i in await store.load_at(KNOWN + days * day)}
+
+    perp = {PERP.id: ("active", PERP.tick, PERP.lot)}
+    assert await at(-101) == {}
+    assert await at(-1) == {pair.id: ("unknown", None, None)}  # it was listed; its steps of then nobody told us
+    assert await at(0) == {pair.id: ("active", PAIR.tick, PAIR.lot), **perp}
+    assert await at(10) == {pair.id: ("active", Decimal("0.1"), Decimal("0.5")), **perp}
+    assert await at(20) == perp
+    assert await at(22) == {pair.id: ("active", Decimal("0.2"), PAIR.lot), **perp}
+    assert await at(40) == {other.id: ("active", PAIR.tick, PAIR.lot), **perp}
+    assert list(await store.load_at(KNOWN + 10 * day, "okx")) == []
+    assert ("renamed_to", other.id) in [fact[:2] for fact in await store.facts(pair.id)]
+    assert (await store.load()).get(pair.id).status is TradingStatus.DELISTED
+    for wrong in ((pair.id, "cryptopair_binance_no"), ("cryptopair_binance_no", pair.id)):
+        with pytest.raises(NotFound, match="cryptopair_binance_no"):
+            await store.rename(*wrong, KNOWN)
+
+
+async def test_a_contract_keeps_its_size_and_expiry_before_the_first_fact(instrument_store):
+    sized = msgspec.structs.replace(FUTURE, contract_size=Decimal("0.01"), listed_ns=START - MINUTE)
+    await instrument_store.save([sized], KNOWN)
+    (found,) = await instrument_store.load_at(START)
+    assert (found.contract_size, found.expiry_ns, found.tick) == (Decimal("0.01"), FUTURE.expiry_ns, None)

@@ -23,7 +23,7 @@ from zvt_crypto.domain.instrument import (
     kind_of,
 )
 from zvt_crypto.domain.money import decimal_text
-from zvt_crypto.domain.time import to_rfc3339
+from zvt_crypto.domain.time import parse_time, to_rfc3339
 
 MOST_LIMIT = 5_000  # more than any exchange lists as trading; about 2 MB
 
@@ -33,6 +33,10 @@ KindQuery = Annotated[Literal["pair", "perp", "future"] | None, Query(descriptio
 StatusQuery = Annotated[
     Literal["pending", "active", "cancel_only", "suspended", "settling", "delisted", "unknown", "all"] | None,
     Query(description="Only this status; all but the delisted when left out."),
+]
+AtQuery = Annotated[
+    str | None,
+    Query(max_length=40, description="Those that were listed at this time (RFC 3339 or a date), with their status, tick and lot of then."),
 ]
 
 
@@ -45,12 +49,14 @@ def pairs_router(deps: ApiDeps) -> APIRouter:
         exchange: ExchangeQuery = None,
         kind: KindQuery = None,
         status: StatusQuery = None,
+        at: AtQuery = None,
         limit: Annotated[int, Whole, Query(ge=1, le=MOST_LIMIT, description="Rows a page.")] = MOST_LIMIT,
         cursor: CursorQuery = None,
     ) -> Response:
         """Spot pairs, perpetuals and dated contracts, by id. `count` is the number of rows in this answer."""
         wanted = check_exchange(exchange) if exchange else None
-        listed = sorted((i for i in deps.instruments() if _is_of(i, wanted, kind)), key=lambda i: i.id)
+        table = deps.instruments() if at is None else await deps.store.instruments.load_at(parse_time(at), wanted)
+        listed = sorted((i for i in table if _is_of(i, wanted, kind)), key=lambda i: i.id)
         found = [i for i in listed if _has(i, status)]
         # What a page ended with may have another status by now; it stays a place in the listing.
         kept, following = page(found, [i.id for i in found], plain("cursor", cursor), limit, {i.id for i in listed} if cursor else ())

@@ -26,13 +26,13 @@ ASSET_COLUMNS = ["id", "symbol", "full_name", "max_supply", "market_cap"]
 FACT_COLUMNS = ["field", "value", "valid_from", "known_at"]
 
 
-def run_list_pairs(settings: Settings, *, exchange: str | None, kind: str | None, status: str | None, as_json: bool) -> int:
-    """Print stored instruments."""
+def run_list_pairs(settings: Settings, *, exchange: str | None, kind: str | None, status: str | None, at: str | None, as_json: bool) -> int:
+    """Print stored instruments; with `at` those that were listed then."""
     _one_of("kind", kind, PRECEDENCE)
     _one_of("status", status, tuple(TradingStatus))
     found = [
         entities.describe(i)
-        for i in entities.get_instruments(exchange, settings=settings)
+        for i in entities.get_instruments(exchange, at=at, settings=settings)
         if (kind is None or kind_of(i) == kind) and (status is None or i.status == status)
     ]
     if as_json:
@@ -76,6 +76,12 @@ def run_update_pair(settings: Settings, symbol: str, *, exchange: str | None, fa
 def run_delist_pair(settings: Settings, symbol: str, *, at: str | None, exchange: str | None) -> int:
     """Delist an instrument."""
     print(entities.delist_instrument(symbol, exchange, at=at, settings=settings))
+    return exits.OK
+
+
+def run_rename_pair(settings: Settings, symbol: str, successor: str, *, at: str | None, exchange: str | None) -> int:
+    """Say that an instrument goes on under another name."""
+    print(entities.rename_instrument(symbol, successor, exchange, at=at, settings=settings))
     return exits.OK
 
 

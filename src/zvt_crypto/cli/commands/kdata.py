@@ -27,6 +27,7 @@ def run_kdata(
     start: str | None,
     end: str | None,
     limit: int | None,
+    as_of: str | None = None,
     form: str | None,
     output: Path | None,
     exchange: str | None,
@@ -41,7 +42,7 @@ def run_kdata(
         raise BadInput(f"folder {shown(str(output.absolute().parent))} does not exist")
     if form == "table" and limit is None:
         limit = TABLE_ROWS
-    rows = query_data(symbol, interval, start, end, exchange=exchange, limit=limit, frame="rows", settings=settings)
+    rows = query_data(symbol, interval, start, end, exchange=exchange, limit=limit, as_of=as_of, frame="rows", settings=settings)
     if output is not None:
         _write(rows, form, output)
         print(f"{len(rows)} rows: {output}", file=sys.stderr)

@@ -25,6 +25,7 @@ from zvt_crypto.domain.instrument import (
 )
 from zvt_crypto.domain.search import rank_assets
 from zvt_crypto.ports import Written
+from zvt_crypto.stores.postgres.listings import rename, rows_at
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
 
 Fact = tuple[str, str | None]
@@ -64,6 +65,15 @@ class PostgresInstruments:
         """As ports.InstrumentStore says."""
         rows = await self._pool.run("read instruments", lambda connection: connection.fetch(_LOAD, exchange))
         return Instruments(_instrument(row) for row in rows)
+
+    async def load_at(self, at_ns: int, exchange: str | None = None) -> Instruments:
+        """As ports.InstrumentStore says."""
+        rows = await self._pool.run("read the instruments of a day", lambda connection: rows_at(connection, at_ns, exchange, _FIELDS))
+        return Instruments(_instrument(row) for row in rows)
+
+    async def rename(self, entity_id: str, successor_id: str, at_ns: int, by: Literal["venue", "user"] = "user") -> None:
+        """As ports.InstrumentStore says."""
+        await self._pool.write(f"rename {entity_id}", lambda connection: rename(connection, entity_id, successor_id, at_ns, by))
 
     async def save(self, instruments: Iterable[Instrument], known_at_ns: int) -> Written:
         """As ports.InstrumentStore says. Raises ConstraintViolated where an id would come to mean another thing."""

@@ -11,6 +11,7 @@ from zvt_crypto.stores.postgres.klines import PostgresKlines
 from zvt_crypto.stores.postgres.pool import Pool, connect_pool
 from zvt_crypto.stores.postgres.schema import check_revision
 from zvt_crypto.stores.postgres.trades import PostgresTrades
+from zvt_crypto.stores.postgres.versions import PostgresVersions
 
 
 class PostgresStore:
@@ -24,6 +25,7 @@ class PostgresStore:
         self.trades = PostgresTrades(pool, keys)
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
+        self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""
