@@ -512,6 +512,17 @@ class LeaseState(msgspec.Struct, frozen=True):
     left_s: float
 
 
+class Fence(Protocol):
+    """A lease as those use it who publish or store under it."""
+
+    token: int  # the epoch of what is published; the greatest one is followed
+    is_lost: bool  # another holds it: what waits is thrown away, not handed on
+
+    def may_publish(self) -> bool:
+        """Ask right before every send. False for a moment after the process stood still; then what waits is kept, and asked for again."""
+        ...
+
+
 class Lease(Protocol):
     """Who may do what only one may: names with a holder, an end, and a fencing token that rises with every holder of a name.
 
