@@ -94,6 +94,15 @@ def test_refuses_a_price_that_is_none(price: float) -> None:
         assert not loaded([(99.0, 2.0), *bids], [(101.0, 2.0), *asks]).is_valid
 
 
+@pytest.mark.parametrize("price", [math.nan, -1.0, 0.0, math.inf])
+def test_refuses_a_price_that_is_none_where_the_side_is_full_too(price: float) -> None:
+    for bids, asks in (([(price, 1.0)], []), ([], [(price, 1.0)])):
+        book = Book("x", max_levels=2)
+        book.load(snapshot([(99.0, 2.0), (98.0, 1.0)], [(101.0, 2.0), (102.0, 1.0)]))
+        book.apply(delta(bids, asks, last_id=5))
+        assert book.stale_reason == "update 5 holds a price that is none"
+
+
 @pytest.mark.parametrize("size", [math.nan, -1.0])
 def test_a_size_that_is_none_is_never_served(size: float) -> None:
     book = loaded([(99.0, 2.0), (98.0, 1.0)], [(101.0, 2.0)])

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Level
-from zvt_crypto.engine.side import Side
+from zvt_crypto.engine.side import Asks, Bids, Side
 
 # apply: it continues · ignore: the book has it already · gap: something between is missing · refetch: the snapshot is too old.
 Verdict = Literal["apply", "ignore", "gap", "refetch"]
@@ -55,8 +55,8 @@ class Book:
         self.recv_ns = 0
         self.is_valid = False
         self.stale_reason: str | None = "no snapshot yet"
-        self._bids = Side(-1.0, max_levels)
-        self._asks = Side(1.0, max_levels)
+        self._bids = Bids(max_levels)
+        self._asks = Asks(max_levels)
 
     def load(self, snapshot: BookSnapshot) -> None:
         """Replace everything."""

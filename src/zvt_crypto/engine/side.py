@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right, insort
 from zvt_crypto.domain.market import Level
 
 # How many of the best levels are kept in order, at least where they were put in order anew, and until they are so many times as many.
-# On recorded BTCUSDT 16 took a message in 3.6 us, 64 in 4.2: what comes or goes at hand has to be put in its place.
+# On recorded BTCUSDT 16 took a message in 3.2 us, 64 in 3.8: what comes or goes at hand has to be put in its place.
 _NEAR, _NEAR_TIMES = 16, 4
 # Of a wide book one in so many is at hand: finding the next ones means to look at them all.
 _WIDE = 64
@@ -20,7 +20,7 @@ _LEAST_PRICE, _MOST_PRICE = math.ulp(0.0), sys.float_info.max
 
 
 class Side:
-    """The levels of one side, as far as they are known.
+    """The levels of one side, as far as they are known: what Bids and Asks have in common.
 
     `sizes` is price → size, above zero. `near` holds the best prices of it, all from `_low` to `_high`, ascending: the best is the last
     of the bids, the first of the asks. It is empty only when `sizes` is.
@@ -49,40 +49,15 @@ class Side:
         self._order()
 
     def load(self, levels: list[Level], outermost: float | None) -> bool:
-        """Replace everything. `outermost`: the price beyond which there may be more; None: there is none. False as for `update`."""
+        """Replace everything. `outermost`: the price beyond which there may be more; None: there is none.
+
+        False when a price is not a positive finite number.
+        """
         self.edge, self.least = self._nowhere, 0
         self.bound = self._nowhere if outermost is None else outermost
         self.sizes = {price: size for price, size in levels if size > 0 and 0 < price < _INFINITY}
         self._order()
         return len(self.sizes) == len(levels) or all(0 < price < _INFINITY for price, _ in levels)
-
-    def update(self, levels: list[Level]) -> bool:
-        """Take new sizes in. False when a price is not a positive finite number.
-
-        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
-        """
-        sizes, near, low, high, far_low, far_high = self.sizes, self.near, self._low, self._high, self._far_low, self._far_high
-        sound = True
-        for price, size in levels:
-            if low <= price <= high:
-                if size > 0:
-                    if price not in sizes:
-                        insort(near, price)
-                    sizes[price] = size
-                elif price in sizes:
-                    del sizes[price], near[bisect_left(near, price)]
-            elif size > 0:
-                if far_low <= price <= far_high:
-                    sizes[price] = size
-                else:
-                    sound &= 0 < price < _INFINITY
-            else:
-                sizes.pop(price, None)
-        if len(near) > self._near_most:
-            self._reach(near)
-        if len(sizes) > self._levels_most or (sizes and not near):
-            self._order()
-        return sound
 
     def top(self, depth: int) -> list[Level]:
         """At most `depth` levels, best first."""
@@ -121,6 +96,13 @@ class Side:
             self.edge = sorted(self.sizes)[-least if self.sign > 0 else least - 1]
         return held - least
 
+    def _settle(self) -> None:
+        """Bring what changes have made too much, or left empty, within its bounds."""
+        if len(self.near) > self._near_most:
+            self._reach(self.near)
+        if len(self.sizes) > self._levels_most or (self.sizes and not self.near):
+            self._order()
+
     def _order(self) -> None:
         """Put the best in order anew, and drop what lies beyond the bound."""
         prices, most = sorted(self.sizes), self._levels_most
@@ -150,3 +132,75 @@ class Side:
             if len(prices) < len(self.sizes):
                 self._low = prices[0]
         self.near = prices
+
+
+class Bids(Side):
+    """The bids. Its `update` and that of the other side differ in what is compared: most levels are compared once, not twice."""
+
+    __slots__ = ()
+
+    def __init__(self, levels_most: int) -> None:
+        super().__init__(-1.0, levels_most)
+
+    def update(self, levels: list[Level]) -> bool:
+        """Take new sizes in. False when a price is not a positive finite number.
+
+        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
+        """
+        sizes, near, low, far, sound = self.sizes, self.near, self._low, self._far_low, True
+        for price, size in levels:
+            if price >= low:
+                if size > 0:
+                    if price not in sizes:
+                        insort(near, price)
+                    sizes[price] = size
+                elif sizes.pop(price, None) is not None:
+                    del near[bisect_left(near, price)]
+            elif size > 0:
+                if price >= far:
+                    sizes[price] = size
+                else:
+                    sound &= 0 < price < _INFINITY
+            else:
+                sizes.pop(price, None)
+        if near and near[-1] == _INFINITY:
+            sound = False
+        if not near or len(near) > self._near_most or len(sizes) > self._levels_most:
+            self._settle()
+        return sound
+
+
+class Asks(Side):
+    """The asks. Its `update` and that of the other side differ in what is compared: most levels are compared once, not twice."""
+
+    __slots__ = ()
+
+    def __init__(self, levels_most: int) -> None:
+        super().__init__(1.0, levels_most)
+
+    def update(self, levels: list[Level]) -> bool:
+        """Take new sizes in. False when a price is not a positive finite number.
+
+        A size that is not above zero (NaN too) removes; removing a level that is not held is normal.
+        """
+        sizes, near, high, far, sound = self.sizes, self.near, self._high, self._far_high, True
+        for price, size in levels:
+            if price <= high:
+                if size > 0:
+                    if price not in sizes:
+                        insort(near, price)
+                    sizes[price] = size
+                elif sizes.pop(price, None) is not None:
+                    del near[bisect_left(near, price)]
+            elif size > 0:
+                if price <= far:
+                    sizes[price] = size
+                else:
+                    sound &= 0 < price < _INFINITY
+            else:
+                sizes.pop(price, None)
+        if near and near[0] <= 0:
+            sound = False
+        if not near or len(near) > self._near_most or len(sizes) > self._levels_most:
+            self._settle()
+        return sound
