@@ -12,7 +12,7 @@ from services.memory_store import MemoryStore
 from services.service_parts import BTC, START, ListConnector, Notes, kline, trade
 from zvt_crypto.domain.errors import Refused, Throttled, Unreachable
 from zvt_crypto.domain.market import Funding, Gap, Kline, Trade
-from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
 from zvt_crypto.services.continuity import DenseTrades
@@ -477,5 +477,49 @@ def test_a_flow_is_busy_until_the_venue_has_answered():
             assert flow.flow.is_busy
             await asyncio.sleep(20)
             assert (flow.flow.is_busy, flow.ids()) == (False, list(range(11, 20)))
+
+    virtual.run(go())
+
+
+def test_a_first_trade_from_long_before_is_taken_as_the_venue_has_it():
+    """Its time in the stream was wrong; those after it wait for the answer."""
+
+    async def go():
+        venue = ListConnector(now_ns=START + NS_PER_MINUTE, trades=[trade(n) for n in range(1, 9)])
+        async with Flow(venue, DenseTrades(BTC, "trade", since_ns=START)).running() as held:
+            held.live(5, at_ns=START - 3_601 * NS_PER_S)
+            assert held.ids() == []
+            held.live(6, 7)
+            await asyncio.sleep(1)
+            assert held.ids() == [5, 6, 7]
+            assert [e.event_ns for e in held.out if isinstance(e, Trade)] == [trade(n).event_ns for n in (5, 6, 7)]
+            held.live(8)
+            assert held.ids() == [5, 6, 7, 8]
+
+    virtual.run(go())
+
+
+def test_a_first_trade_from_long_before_is_dropped_where_the_venue_has_none():
+    async def go():
+        venue = ListConnector(now_ns=START + NS_PER_MINUTE, trades=[trade(n) for n in (1, 2, 10)])
+        async with Flow(venue, DenseTrades(BTC, "trade", since_ns=START)).running() as held:
+            held.live(9, at_ns=0)
+            held.live(10)
+            await asyncio.sleep(60)
+            assert held.ids() == [10]
+            assert held.gaps() == [(9, 9, None)]
+
+    virtual.run(go())
+
+
+def test_the_trades_of_a_silent_market_are_its_own_however_old():
+    async def go():
+        venue = ListConnector(now_ns=START + 86_400 * NS_PER_S, trades=[trade(n) for n in range(1, 9)])
+        async with Flow(venue, DenseTrades(BTC, "trade", since_ns=START + 86_400 * NS_PER_S)).running() as held:
+            held.live(*range(3, 9))
+            await asyncio.sleep(1)
+            assert held.ids() == [3, 4, 5, 6, 7, 8]
+            held.live(9, at_ns=START + 86_401 * NS_PER_S)
+            assert held.ids() == [3, 4, 5, 6, 7, 8, 9]
 
     virtual.run(go())

@@ -406,3 +406,23 @@ def test_a_recording_without_an_order_begins_with_its_first_trade_or_says_what_i
             assert (market.stored(), len(market.open_gaps())) == (stored, gaps)
 
     virtual.run(go())
+
+
+@every
+def test_a_first_trade_whose_time_is_long_past_is_not_stored_under_it(kind):
+    async def go():
+        market = Market(kind)
+        async with market.followed():
+            wrong = msgspec.structs.replace(market.make(7), event_ns=START - 2 * 3_600 * NS_PER_S)
+            market.venue.streams[0].send(wrong)
+            await asyncio.sleep(1)
+            for number in (8, 9):
+                market.venue.trade(market.make(number))
+        return market
+
+    market = virtual.run(go())
+    trades = [event for event in market.told if isinstance(event, Trade)]
+    assert [trade.event_ns for trade in trades] == [START + number * NS_PER_S for number in (8, 9)]
+    if kind != "dense":
+        assert market.notes.counts["trades_disbelieved"] == 1
+        assert [fields["at"] for _, name, fields in market.notes.notes if name == "trade_disbelieved"] == ["2024-08-07T22:00:00.000Z"]

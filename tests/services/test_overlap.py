@@ -333,3 +333,12 @@ def test_however_often_it_is_cut_everything_comes_out_once_or_lies_in_a_hole(kin
         assert any(before < missing < after for before, after in holes)
     if depth >= total:
         assert (sorted(out), holes) == (list(range(total)), [])
+
+
+@both
+def test_a_first_trade_from_long_before_we_began_is_refused_and_counted(kind):
+    trades = run(kind, since_ns=START + 3_700 * NS_PER_S)
+    assert feed(trades, kind, 99) == []
+    assert trades.implausible == 1
+    assert feed(trades, kind, 101, 3_700) == [101, 3_700], "an hour is no wrong time"
+    assert trades.implausible == 1

@@ -43,6 +43,8 @@ class DenseTrades:
     """The trades of one instrument in one id space, whose ids are integers that rise by one: a jump is a hole.
 
     `last` is the last trade known (stored) already. `waits_for_start`: hold everything until `start_at` says where the run begins.
+    `since_ns`: the venue's clock when we began. A first trade from long before is not believed until the venue has told it by REST: its
+    time may be wrong, or the market silent.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class DenseTrades:
         *,
         last: Trade | None = None,
         waits_for_start: bool = False,
+        since_ns: int | None = None,
         most_held: int = MOST_HELD,
     ) -> None:
         self.instrument = instrument
@@ -60,6 +63,7 @@ class DenseTrades:
         self.next_id: int | None = None if last is None else int(last.trade_id) + 1
         self.repeated = 0
         self.waits_for_start = waits_for_start and last is None
+        self._since_ns = since_ns
         self._most_held = most_held
         self._held: dict[int, Trade] = {}
         self._beyond = -1  # the highest id seen
@@ -122,8 +126,10 @@ class DenseTrades:
         number = int(trade.trade_id)
         if self.waits_for_start:
             return self._hold(number, trade)
-        if self.next_id is None:
+        if self.next_id is None and not self._is_long_before(trade):
             return [self._pass(number, trade)]
+        if self.next_id is None:
+            self.next_id = number
         if number >= self.next_id and self._is_long_before(trade):
             self._beyond = max(self._beyond, number)  # so that the venue is asked for it
             return []
@@ -179,7 +185,7 @@ class DenseTrades:
         for trade in sorted(trades, key=_number):
             number = int(trade.trade_id)
             assert self.next_id is not None, "nothing was asked for"
-            if number < self.next_id or self._is_long_before(trade):
+            if number < self.next_id or (self.last is not None and self._is_long_before(trade)):
                 continue
             if number > self.next_id:
                 passed, absent = self._skip_to(number)
@@ -203,7 +209,7 @@ class DenseTrades:
 
     def gap(self, ids: Range | None, before: Trade | None, after: Trade | None, reason: str, filled_from: str | None) -> Gap:
         """The event that tells of missing ids, between the trades `before` and `after` them, where these are known."""
-        start_ns = (before or after).event_ns if before or after else 0  # type: ignore[union-attr]
+        start_ns = (before or after).event_ns if before or after else self._since_ns or 0  # type: ignore[union-attr]
         end_ns = max(start_ns, after.event_ns if after is not None else start_ns)
         first, last = ids or (None, None)
         return Gap(self.instrument, self.stream, start_ns, end_ns, first, last, reason, filled_from, end_ns)
@@ -219,7 +225,8 @@ class DenseTrades:
         return plausible_ids(trade.event_ns - self.last.event_ns if self.last is not None else 0)
 
     def _is_long_before(self, trade: Trade) -> bool:
-        return self.last is not None and trade.event_ns < self.last.event_ns - BEFORE_NS
+        at_ns = self.last.event_ns if self.last is not None else self._since_ns
+        return at_ns is not None and trade.event_ns < at_ns - BEFORE_NS
 
     def _is_later(self, trade: Trade) -> bool:
         return self.last is not None and trade.event_ns > self.last.event_ns + LATER_NS

@@ -261,16 +261,19 @@ class Ingest:
             last, start_ns = None, oldest_ns
         elif last is not None:
             start_ns = None
+        since_ns = venue_ns if options.of_recording is None else None  # a recording's clock may be past its first trade by any time
         shared = (self._feed.publish, self._clock, self._observer, options, self._rng)
         if is_dense:
-            dense = DenseTrades(name, stream, last=last, waits_for_start=start_ns is not None)
+            dense = DenseTrades(name, stream, last=last, waits_for_start=start_ns is not None, since_ns=since_ns)
             return TradeFlow(self.connector, dense, *shared, start_ns)
-        return LooseTradeFlow(self.connector, await self._loose_trades(name, stream, last, start_ns), *shared)
+        return LooseTradeFlow(self.connector, await self._loose_trades(name, stream, last, start_ns, since_ns), *shared)
 
-    async def _loose_trades(self, name: str, stream: TradeStream, last: Trade | None, start_ns: int | None) -> LooseTrades:
+    async def _loose_trades(
+        self, name: str, stream: TradeStream, last: Trade | None, start_ns: int | None, since_ns: int | None
+    ) -> LooseTrades:
         known = await self._store.trades.read(name, last.event_ns - KNOWN_NS, stream=stream) if last is not None else []
         ordered = self.connector.trade_continuity(name, stream) == "increasing"
-        return LooseTrades(name, stream, ordered=ordered, last=last, known=known, start_ns=start_ns)
+        return LooseTrades(name, stream, ordered=ordered, last=last, known=known, start_ns=start_ns, since_ns=since_ns)
 
     async def _kline_flow(self, name: str, interval: Interval, venue_ns: int) -> KlineFlow:
         options = self._options

@@ -11,6 +11,7 @@ from zvt_crypto.domain.errors import BadInput, VenueError
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import Trade
 from zvt_crypto.domain.plausible import check_answer
+from zvt_crypto.domain.time import to_rfc3339
 from zvt_crypto.ports import Clock, ExchangeConnector, Observer
 from zvt_crypto.services.backoff import Backoff
 from zvt_crypto.services.options import IngestOptions
@@ -53,8 +54,11 @@ class LooseTradeFlow:
 
     def on_trade(self, trade: Trade) -> None:
         """A trade of the stream."""
+        refused = self.trades.implausible
         for released in self.trades.on_live(trade):
             self._publish(released)
+        if self.trades.implausible > refused:
+            self._tell_implausible(trade)
         if self.trades.is_broken and not self._wake.is_set():
             self._wake.set()
 
@@ -148,6 +152,13 @@ class LooseTradeFlow:
         )
         check_answer(self._connector.exchange, rows, self._clock.now_ns())
         return rows
+
+    def _tell_implausible(self, trade: Trade) -> None:
+        """Each is counted. The first is told with its time: a market that is silent shows a hundred old ones at once."""
+        self._observer.count("trades_disbelieved", instrument=trade.instrument)
+        if self.trades.implausible == 1:
+            at = to_rfc3339(trade.event_ns)
+            self._observer.note("warning", "trade_disbelieved", instrument=trade.instrument, trade_id=trade.trade_id, at=at)
 
     def _tell(self, step: Step, reason: str) -> None:
         """Publish trades in order, a hole told of before the trade after it."""

@@ -12,6 +12,7 @@ import msgspec
 
 from zvt_crypto.domain.market import Gap, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_S
+from zvt_crypto.services.continuity import BEFORE_NS
 
 MOST_HELD = 50_000
 MOST_KNOWN = 100_000
@@ -32,7 +33,8 @@ class LooseTrades:
     """The trades of one instrument in one id space. `ordered`: ids are integers that rise; otherwise time is all the order there is.
 
     last: the last trade known (stored) already; known: stored ones from `KNOWN_NS` before it on. start_ns: where a run that has no
-    last one begins; without either it begins with the first trade that comes.
+    last one begins; without either it begins with the first trade that comes, but none from long before since_ns, the venue's clock when
+    we began: its time may be wrong, and nothing that the venue could be asked would show it.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class LooseTrades:
         last: Trade | None = None,
         known: Iterable[Trade] = (),
         start_ns: int | None = None,
+        since_ns: int | None = None,
         most_held: int = MOST_HELD,
     ) -> None:
         self.instrument = instrument
@@ -52,6 +55,8 @@ class LooseTrades:
         self.last = last  # the newest one let through
         self.start_ns = start_ns
         self.repeated = 0
+        self.implausible = 0  # trades whose time cannot be that of the first one
+        self._since_ns = since_ns
         self._most_held = most_held
         self._held: dict[str, Trade] = {}
         self._behind: list[dict[str, Trade]] = []  # what waits after further holes, each run by itself
@@ -88,6 +93,9 @@ class LooseTrades:
         """A trade of the stream. Gives those that may go on."""
         if self._is_known(trade):
             self.repeated += 1
+            return []
+        if not self._is_suspect and self.last is None and self._is_long_before(trade):
+            self.implausible += 1
             return []
         if not self._is_suspect:
             return [self._pass(trade)]
@@ -167,6 +175,9 @@ class LooseTrades:
 
     def _is_known(self, trade: Trade) -> bool:
         return trade.trade_id in self._known or trade.event_ns <= self._forgotten_ns
+
+    def _is_long_before(self, trade: Trade) -> bool:
+        return self._since_ns is not None and trade.event_ns < self._since_ns - BEFORE_NS
 
     def _pass(self, trade: Trade) -> Trade:
         if self.last is None or self._is_newer(trade, self.last):
