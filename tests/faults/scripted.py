@@ -81,11 +81,12 @@ async def scripted(live: VenueLive, kind: str, script: str | None = None) -> Out
             made.wrong.append(f"{live.venue} {live.which} {kind}: the book never was the exchange's again")
         await live.sleep((-live.clock.now_ns() % NS_PER_MINUTE) / NS_PER_S + 20.0)
         await live.platform.drained()
-    # Ids without an order show neither that frames were exchanged nor that one is missing.
     # Ids without an order show neither that frames were exchanged nor that one is missing; what a connection lost without ending is
     # fetched once a book has shown it, after later ones.
     is_opaque = live.connector.trade_continuity(live.instrument) == "opaque"
-    judge(live, made, in_order=not (is_opaque and kind in ("delay", "reorder", "short stall")), is_silent=is_opaque and kind == "drop")
+    judge(
+        live, made, in_order=not (is_opaque and kind in ("delay", "drop", "reorder", "short stall")), is_silent=is_opaque and kind == "drop"
+    )
     return made
 
 
