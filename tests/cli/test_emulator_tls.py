@@ -28,13 +28,13 @@ def test_with_a_certificate_it_serves_https_and_wss(tmp_path: Path) -> None:
 def test_what_tls_lacks_is_said(zvt: Zvt, tmp_path: Path) -> None:
     cert, key = certified(tmp_path)
     script = tmp_path / "tls.toml"
-    script.write_text('[[fault]]\nkind = "tls"\n')
+    script.write_text('[[fault]]\nkind = "cut"\n\n[[fault]]\nkind = "tls"\n')
     ports = ("--rest-port", "0", "--ws-port", "0")
     for options, said in (
         (("--tls-cert", str(cert)), "both a certificate and its key"),
         (("--tls-key", str(key)), "both a certificate and its key"),
         (("--tls-cert", str(tmp_path / "none.pem"), "--tls-key", str(key)), "none.pem' does not exist"),
-        (("--faults", str(script)), "a fault of kind tls needs TLS"),
+        (("--faults", str(script)), "fault 2 (tls) at binance needs TLS: serve with a certificate"),
     ):
         done = zvt("emulator", "market", *ports, *options)
         assert (done.code, said in done.err) == (2, True), done.err

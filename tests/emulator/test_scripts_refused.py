@@ -89,6 +89,33 @@ def test_a_change_that_cannot_be_made_is_refused_with_its_entry_value_and_exchan
     assert said in refusal(text, "binance")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            one("list", base="BTC", quote="USD"),
+            "fault 1 (list) at coinbase: symbol 'BTCUSD' would be BTC-USD, which is the name of BTCUSDT",
+        ),
+        (
+            one("list", base="NEW", quote="USD") + one("list", base="NEW", at="9s"),
+            "fault 2 (list) at coinbase: symbol 'NEWUSDT' would be NEW-USD, which is the name of NEWUSD there",
+        ),
+    ],
+)
+def test_two_listings_of_one_name_are_refused_where_they_have_one(text: str, said: str) -> None:
+    assert said in refusal(text, *ALL)
+
+
+def test_a_dollar_pair_is_listed_where_its_name_is_free() -> None:
+    text = one("delist", symbol="BTCUSDT") + one("list", base="BTC", quote="USD", at="9s")
+    dialects = played(*ALL)
+    set_up_all(read_script(text), dialects, START_NS)
+    for dialect in dialects:
+        dialect.poll(START_NS + 10 * SECOND_NS)
+        assert "BTCUSD" in dialect.world.listings("spot")
+        assert "BTCUSDT" not in dialect.world.listings("spot")
+
+
 def test_a_long_listing_is_not_told_whole() -> None:
     said = refusal(one("delist", symbol="NOPE"), "bybit", symbols=long_listing(1000))
     assert said.endswith("and 977 more")  # 1000 without three perpetuals, and the twenty that are named

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple, cast, get_args
 
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.emulator.listings import Listings
 from zvt_crypto.emulator.market import MarketWorld, Symbol, listing_of, symbol_for
-from zvt_crypto.emulator.model import Market
+from zvt_crypto.emulator.model import Listing, Market
 
 CHANGES = ("revise_kline", "list", "delist", "finer_tick")
 TRIED_MOST = 20_000  # changes of a plan that repeats for ever: half an hour of one a tenth of a second
@@ -71,12 +71,14 @@ def change_of(kind: str, keys: Mapping[str, Any]) -> Change:
     return Change(kind, market, symbol, by=keys.get("factor", 10))
 
 
-def try_plan(changes: Sequence[Timed], world: MarketWorld) -> None:
+def try_plan(changes: Sequence[Timed], world: MarketWorld, called: Callable[[Listing], str]) -> None:
     """Let the changes happen, in their order, to a copy of what is listed. Raises BadInput for the first that could not be done.
+
+    `called`: what the exchange calls a listing; no two may have one name there.
 
     What repeats is tried as often as it comes within the plan's first `TRIED_MOST` changes, and each at least once.
     """
-    plan = Listings({market: world.listings(market) for market in get_args(Market)})
+    plan = Listings({market: world.listings(market) for market in get_args(Market)}, called)
     agenda = [(one.at_ns, number, 1) for number, one in enumerate(changes)]
     heapify(agenda)
     untried, tried = len(changes), 0

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BarEvent, Emission, Market, World
+from zvt_crypto.emulator.model import BarEvent, Emission, Listing, Market, World
 
 Answer = tuple[int, dict[str, str], bytes]
 END_OF_RUN = "!end"  # the stream on which a replay that repeats says that one run is over
@@ -101,6 +101,10 @@ class Dialect(Protocol):
 
     def scale_limits(self, factor: float) -> None:
         """Multiply every limit of requests by a factor, from now on."""
+        ...
+
+    def called(self, listing: Listing) -> str:
+        """The exchange's own name of an instrument."""
         ...
 
     def restart_books(self) -> None:

@@ -76,7 +76,7 @@ class Faults:
         self._agenda: list[tuple[int, int, Callable[[int], None], int | None]] = []
         self._numbers = count()
         self._answers: deque[_Ordered] = deque()
-        self.needs_tls = False  # a script is planned that only means something over TLS
+        self.needs_tls = ""  # the first entry of a script that only means something over TLS
         self._barring: list[tuple[_Bar, Door, float]] = []  # ordered, and not yet begun
         self._barred_until_ns: dict[tuple[_Bar, Door], int] = {}
         self._stalled = False

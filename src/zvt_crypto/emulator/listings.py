@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import get_args
 
@@ -16,10 +16,18 @@ _FINER = (2, 5, 10)
 
 
 class Listings:
-    """Listings by market and symbol. Raises BadInput for what cannot be, and then nothing has changed."""
+    """Listings by market and symbol. Raises BadInput for what cannot be, and then nothing has changed.
 
-    def __init__(self, given: Mapping[Market, Mapping[str, Listing]] | None = None) -> None:
+    `called`: the name that an exchange gives a listing, where that is another than the symbol and two may not share one.
+    """
+
+    def __init__(self, given: Mapping[Market, Mapping[str, Listing]] | None = None, called: Callable[[Listing], str] | None = None) -> None:
         self._by_market: dict[Market, dict[str, Listing]] = {market: dict((given or {}).get(market, {})) for market in get_args(Market)}
+        self._called = called
+        self._symbols: dict[tuple[Market, str], str] = {}  # by the exchange's names
+        if called is not None:
+            for market, listed in self._by_market.items():
+                self._symbols |= {(market, called(listing)): symbol for symbol, listing in listed.items()}
 
     def of(self, market: Market) -> dict[str, Listing]:
         """By symbol, as they are now and will be."""
@@ -38,12 +46,18 @@ class Listings:
         """One more instrument."""
         if listing.symbol in self._by_market[listing.market]:
             raise BadInput(f"symbol {shown(listing.symbol)} is listed twice on {listing.market}")
+        if self._called is not None:
+            holder = self._symbols.setdefault((listing.market, self._called(listing)), listing.symbol)
+            if holder != listing.symbol:
+                raise BadInput(f"symbol {shown(listing.symbol)} would be {self._called(listing)}, which is the name of {holder} there")
         self._by_market[listing.market][listing.symbol] = listing
 
     def remove(self, market: Market, symbol: str) -> None:
         """An instrument goes."""
-        self.get(market, symbol)
+        listing = self.get(market, symbol)
         del self._by_market[market][symbol]
+        if self._called is not None and self._symbols.get((market, self._called(listing))) == symbol:
+            del self._symbols[market, self._called(listing)]
 
     def refine(self, market: Market, symbol: str, by: float) -> None:
         """A price step that is 2, 5 or 10 times finer."""

@@ -110,7 +110,8 @@ def set_up_all(script: list[Planned], dialects: Sequence[Dialect], start_ns: int
     changes = [_changes(part, dialect, dialects, start_ns) for dialect, part in parts]
     for (dialect, part), changed in zip(parts, changes, strict=True):
         for one in part:
-            dialect.faults.needs_tls |= one.kind == "tls"
+            if one.kind == "tls":
+                dialect.faults.needs_tls = dialect.faults.needs_tls or f"{one.where} at {dialect.exchange}"
             change = changed.get(one.number)
             action = _action(one, dialect) if change is None else _change_action(change, dialect)
             dialect.faults.plan(start_ns + int(one.at_s * NS_PER_S), _named(one, dialect, action), one.every_ns)
@@ -131,7 +132,7 @@ def _changes(part: list[Planned], dialect: Dialect, dialects: Sequence[Dialect],
                 raise BadInput(f"{where}: market {change.market} is not listed there, only {', '.join(dialect.markets)}{_hint(able)}")
             changes[one.number] = Timed(where, start_ns + int(one.at_s * NS_PER_S), one.every_ns, change)
     if isinstance(dialect.world, MarketWorld):
-        try_plan(list(changes.values()), dialect.world)
+        try_plan(list(changes.values()), dialect.world, dialect.called)
     return changes
 
 

@@ -128,7 +128,7 @@ class EmulatorServer:
         Returns (REST base URL, WebSocket base URL). Raises PortTaken and BadInput.
         """
         if self.dialect.faults.needs_tls and tls is None:
-            raise BadInput("a fault of kind tls needs TLS: serve with a certificate (--tls-cert and --tls-key)")
+            raise BadInput(f"{self.dialect.faults.needs_tls} needs TLS: serve with a certificate (--tls-cert and --tls-key)")
         self._is_tls, context = tls is not None, tls and tls_context(*tls)
         app = web.Application(client_max_size=1 << 20)
         app.router.add_route("*", "/{path:.*}", self._serve)

@@ -16,7 +16,7 @@ from zvt_crypto.emulator.binance.sessions import MOST_STREAMS, Control, Opening,
 from zvt_crypto.emulator.dialect import Answer, Closing, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
 from zvt_crypto.emulator.frames import data_of
-from zvt_crypto.emulator.model import Emission, Market, Recorded, World
+from zvt_crypto.emulator.model import Emission, Listing, Market, Recorded, World
 
 _JSON = {"Content-Type": "application/json;charset=UTF-8"}
 _NOT_FOUND = b"<html><head><title>404 Not Found</title></head><body><center><h1>404 Not Found</h1></center></body></html>"
@@ -180,6 +180,10 @@ class BinanceDialect:
         """The weights a minute, from now on; exchangeInfo states them."""
         for meter in self.meters.values():
             meter.limit = max(1, int(meter.limit * factor))
+
+    def called(self, listing: Listing) -> str:
+        """Dialect.called."""
+        return listing.symbol
 
     def restart_books(self) -> None:
         """Binance's update ids never begin anew."""

@@ -262,6 +262,10 @@ class BybitDialect:
         feed = self._books.get((category, f"orderbook.{levels}.{symbol}"))
         return None if feed is None else feed.truth()
 
+    def called(self, listing: Listing) -> str:
+        """Dialect.called."""
+        return listing.symbol
+
     def restart_books(self) -> None:
         """The service restarts: each book begins anew with a snapshot whose `u` is 1."""
         for feed in self._books.values():

@@ -17,7 +17,7 @@ from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.coinbase import advanced, exchange, limits
 from zvt_crypto.emulator.coinbase.exchange_feeds import heartbeat
 from zvt_crypto.emulator.coinbase.limits import PHRASES, TOO_MANY, TOO_MANY_EXCHANGE, Bucket
-from zvt_crypto.emulator.coinbase.names import products
+from zvt_crypto.emulator.coinbase.names import product_of, products
 from zvt_crypto.emulator.coinbase.query import Fault, Query
 from zvt_crypto.emulator.coinbase.requests import HEARTBEATS, error, obey
 from zvt_crypto.emulator.coinbase.sessions import Api, Session
@@ -25,7 +25,7 @@ from zvt_crypto.emulator.coinbase.switchboard import Switchboard
 from zvt_crypto.emulator.coinbase.wire import moment
 from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BookImage, Market, World
+from zvt_crypto.emulator.model import BookImage, Listing, Market, World
 
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 _PLAIN = {"Content-Type": "text/plain"}
@@ -185,6 +185,10 @@ class CoinbaseDialect:
         """The world's book of a product, and the `sequence_num` of the newest message about it on the newest connection that reads it:
         where a client who has taken in everything stands. None where the world has moved on since, or nobody reads it."""
         return self._board.book_of(product_id, channel)
+
+    def called(self, listing: Listing) -> str:
+        """Dialect.called."""
+        return product_of(listing).id if listing.market in self.markets else listing.symbol
 
     def restart_books(self) -> None:
         """Raises BadInput: numbers are the connection's, and begin anew with every one."""

@@ -11,11 +11,11 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.dialect import Answer, Lobby, OpenRefused
 from zvt_crypto.emulator.faults import Faults
-from zvt_crypto.emulator.model import BookImage, Emission, Market, Recorded, World
+from zvt_crypto.emulator.model import BookImage, Emission, Listing, Market, Recorded, World
 from zvt_crypto.emulator.okx import wire
 from zvt_crypto.emulator.okx.channels import LOGIN_ONLY, Topic, arg_text, first_rows, retold, rows_of, topic_of
 from zvt_crypto.emulator.okx.limits import PHRASES, TOO_MANY, Meter, Window
-from zvt_crypto.emulator.okx.names import instruments
+from zvt_crypto.emulator.okx.names import instrument_of, instruments
 from zvt_crypto.emulator.okx.rest import ENDPOINTS, PREFIX, PRIVATE, RATES, Fault, Query
 from zvt_crypto.emulator.okx.sessions import CONNECTS_PER_S, PATHS, REQUESTS_PER_HOUR, Illegal, Path, Session, read_request
 from zvt_crypto.emulator.okx.shelf import Shelf
@@ -224,6 +224,10 @@ class OkxDialect:
         """The world's book and the seqId of a reader of the channel who has taken in everything; None where the world has moved on
         since the last frame, or nobody reads the channel."""
         return self._shelf.book_of(inst_id, channel)
+
+    def called(self, listing: Listing) -> str:
+        """Dialect.called."""
+        return instrument_of(listing).id
 
     def restart_books(self) -> None:
         """Maintenance: the books' ids go on from a small number, smaller than the `prevSeqId` beside it."""
