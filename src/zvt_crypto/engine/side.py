@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right, insort
 from zvt_crypto.domain.market import Level
 
 # How many of the best levels are kept in order, at least where they were put in order anew, and until they are so many times as many.
-# On recorded BTCUSDT 16 took a message in 3.2 us, 64 in 3.8: what comes or goes at hand has to be put in its place.
+# On recorded BTCUSDT 16 took a message in 3.3 us, 64 in 3.9: what comes or goes at hand has to be put in its place.
 _NEAR, _NEAR_TIMES = 16, 4
 # Of a wide book one in so many is at hand: finding the next ones means to look at them all.
 _WIDE = 64

@@ -94,11 +94,13 @@ class FrameParser:
 
     def _several(self, rows: list[Any], recv_ns: int) -> list[Parsed]:
         """Trades of one message, newest first; ours are oldest first."""
+        numbers = False  # whether all ids are known to be
         if len(rows) > 1:
             rows.reverse()
             first, last = rows[0].trade_id, rows[-1].trade_id
-            is_pair = len(rows) == 2 and first < last and len(first) == len(last) and first.isdecimal() and last.isdecimal()
-            if not is_pair and not _rise(rows):
+            if len(rows) == 2 and first < last and len(first) == len(last):
+                numbers = first.isdecimal() and last.isdecimal()
+            if not numbers and not (numbers := _rise(rows)):
                 rows.sort(key=self._order)
         made: list[Parsed] = []
         second, pair, before = self._second, self._pair, None
@@ -107,7 +109,7 @@ class FrameParser:
             if text != before:  # trades of one order have one time
                 base, before = second(text[:POINT]), text
                 event_ns = base + calendar(text).microsecond * 1_000 if base is not None and text[-1] == "Z" else self._moment(text)
-            if instrument is not None and event_ns and trade_id.isdecimal():
+            if instrument is not None and event_ns and (numbers or trade_id.isdecimal()):
                 side: Side = "sell" if row.side == "BUY" else "buy"
                 made.append(Trade(instrument, "trade", trade_id, row.price, row.size, side, event_ns, recv_ns))
             else:
