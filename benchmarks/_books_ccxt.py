@@ -41,11 +41,13 @@ async def read(folder: Path, case: str) -> None:
     exchange.orderbooks["BTC/USDT"] = book
     frames = (folder / f"{case}.jsonl").read_bytes().splitlines()
     client, bids, asks = Client(), book["bids"], book["asks"]
+    look = (lambda: (bids[:20], asks[:20])) if case == "top" else (lambda: (bids[0], asks[0]))
     begin = time.process_time()
     for frame in frames:
         exchange.handle_message(client, orjson.loads(frame))
-        best = bids[0], asks[0]
+        look()
     seconds = time.process_time() - begin
+    best = bids[0], asks[0]
     await exchange.close()
     print(json.dumps({"seconds": seconds, "best": [[float(x) for x in level[:2]] for level in best]}), flush=True)
 

@@ -26,11 +26,14 @@ async def read(folder: Path, case: str) -> None:
     feed._l2_book["BTC-USDT"], feed.last_update_id["BTC-USDT"] = book, snapshot["lastUpdateId"]
     frames = (folder / f"{case}.jsonl").read_text("utf-8").splitlines()
     bid_side, ask_side = book.book.bids, book.book.asks
+    best_of = bid_side.index, ask_side.index
+    look = (lambda: [[*map(of, range(20))] for of in best_of]) if case == "top" else (lambda: [of(0) for of in best_of])
     begin = time.process_time()
     for frame in frames:
         await feed.message_handler(frame, None, 0.0)
-        best = bid_side.index(0), ask_side.index(0)
+        look()
     seconds = time.process_time() - begin
+    best = [of(0) for of in best_of]
     print(json.dumps({"seconds": seconds, "best": [[float(x) for x in level] for level in best]}), flush=True)
 
 

@@ -3,7 +3,7 @@
     python benchmarks/books.py [--quick]
 
 All three get the same Binance spot frames, rounds taking turns. `depth` frames hold 25 + 25 levels, made of recorded ones; `recorded`
-frames are as Binance sent them. Every reader keeps its own usual book (ours and ccxt.pro float, cryptofeed Decimal) behind its own
+frames are as Binance sent them; `top` is the same with the best 20 of both sides read after each. Every reader keeps its own usual book (ours and ccxt.pro float, cryptofeed Decimal) behind its own
 message handler; the three must end with the same best bid and ask. Counted is the time on the processor, the best round of each.
 """
 
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from peers import PeerMissing, peer_venv
@@ -30,7 +31,8 @@ from zvt_crypto.venues.binance.parse import FrameParser, parse_depth
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"ccxt": ("ccxt==4.5.90", "orjson"), "cryptofeed": ("cryptofeed==2.4.1",)}
-CASES = ("depth", "recorded")
+CASES = ("depth", "recorded", "top")
+TOP = 20  # read by the peers as they are read most cheaply
 LEVELS = 25
 INSTRUMENT = "cryptopair_binance_btcusdt"
 Best = list[list[float]]
@@ -91,6 +93,7 @@ def ours(folder: Path) -> Reader:
         frames = (folder / f"{case}.jsonl").read_bytes().splitlines()
         sync = BookSync(INSTRUMENT, SpotContinuity())
         parse, on_delta, best = FrameParser("spot", {"BTCUSDT": INSTRUMENT}).parse, sync.on_delta, sync.book.best
+        look = partial(sync.book.top, TOP) if case == "top" else best
         sync.on_snapshot(snapshot)
         sync.on_delta(BookDelta(INSTRUMENT, snapshot.last_id, snapshot.last_id, None, [], [], 0))  # it is taken once the stream is there
         begin = time.process_time()
@@ -98,7 +101,7 @@ def ours(folder: Path) -> Reader:
             delta = parse(frame, 0)
             assert isinstance(delta, BookDelta)
             on_delta(delta)
-            best()
+            look()
         seconds = time.process_time() - begin
         return seconds, [list(level) for level in best() if level is not None]
 
@@ -130,7 +133,7 @@ def theirs(folder: Path, who: str, python: Path, stack: contextlib.ExitStack) ->
 
 
 def write_frames(folder: Path, most: int) -> None:
-    """snapshot.json, recorded.jsonl and depth.jsonl: from the whole recording where it is present, else from the tests' excerpt."""
+    """snapshot.json, depth.jsonl, and recorded.jsonl, as top.jsonl too: from the whole recording where it is present, else from the tests' excerpt."""
     data = Path(os.environ.get("ZVT_CRYPTO_TEST_DATA") or HERE.parent.parent / "shared" / "data")
     file = data / "hftbacktest/examples/spot/btcusdt_20240808.gz"
     if not file.exists():
@@ -141,7 +144,8 @@ def write_frames(folder: Path, most: int) -> None:
     last_id = json.loads(snapshot)["lastUpdateId"]
     recorded = [line for line in raw if b"@depth" in line and json.loads(line)["data"]["u"] > last_id][:most]
     (folder / "snapshot.json").write_bytes(snapshot)
-    (folder / "recorded.jsonl").write_bytes(b"\n".join(recorded))
+    for case in ("recorded", "top"):
+        (folder / f"{case}.jsonl").write_bytes(b"\n".join(recorded))
     (folder / "depth.jsonl").write_bytes(b"\n".join(even_frames(json.loads(snapshot), recorded)[:most]))
 
 
