@@ -24,7 +24,9 @@ app = typer.Typer(
 db = typer.Typer(help="The database's schema: upgrade, downgrade, status.", no_args_is_help=True, rich_markup_mode=None)
 pairs = typer.Typer(help="Instruments: what exchanges list.", rich_markup_mode=None)
 assets = typer.Typer(help="Assets: the currencies of instruments.", rich_markup_mode=None)
+storage = typer.Typer(help="What is stored in which form; pack, forget, archive.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(db, name="db")
+app.add_typer(storage, name="storage")
 app.add_typer(pairs, name="pairs")
 app.add_typer(assets, name="assets")
 
@@ -82,8 +84,11 @@ Kind = Annotated[str | None, typer.Option(help="pair, perp or future.")]
 Status = Annotated[str | None, typer.Option(help="active, suspended, delisted, …")]
 At = Annotated[str | None, typer.Option("--at", help="As it was at this time: RFC 3339, or a date (its first midnight, UTC).")]
 Revision = Annotated[str, typer.Option(help="A revision that this build knows; `db status` shows the newest.")]
+OlderThan = Annotated[int | None, typer.Option("--older-than", **WHOLE, help="Days. [default: what policies say]")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 ApiPort = Annotated[int | None, typer.Option("--api-port", **PORT, help="REST port; 0 takes a free one. [default: 8000]")]
 WsPort = Annotated[int | None, typer.Option("--ws-port", **PORT, help="WebSocket port; 0 takes a free one. [default: 8001]")]
+Seconds = Annotated[float | None, typer.Option("--seconds", **NUMBER, help="End by itself after so long.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -144,6 +149,49 @@ def up(
         {"api.port": api_port, "ws.port": ws_port, "ingest.exchanges": _names(exchange, "exchange"), "ingest.symbols": _names(symbols)},
     )
     _end(run_up(settings, seconds=seconds, view=view))
+
+
+@app.command()
+def ingest(
+    exchange: Exchanges = None,
+    symbols: Symbols = None,
+    seconds: Seconds = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Exchanges to Redis: one of several processes.
+
+    Takes its share of the shards; what another leaves is taken over within seconds. Builds bars and heals gaps, too.
+    """
+    from zvt_crypto.cli.commands.roles import run_roles
+
+    settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange"), "ingest.symbols": _names(symbols)})
+    _end(run_roles(settings, ("ingest",), seconds=seconds))
+
+
+@app.command()
+def record(seconds: Seconds = None, config: Config = None, data_dir: DataDir = None) -> None:
+    """Redis to the database: one of several processes.
+
+    The shards of the feed are divided as those of the exchanges are.
+    """
+    from zvt_crypto.cli.commands.roles import run_roles
+
+    _end(run_roles(_settings(config, data_dir, {}), ("record",), seconds=seconds))
+
+
+@app.command()
+def api(
+    api_port: ApiPort = None,
+    ws_port: WsPort = None,
+    seconds: Seconds = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """REST and WebSocket from Redis and the database: one of several processes."""
+    from zvt_crypto.cli.commands.roles import run_roles
+
+    _end(run_roles(_settings(config, data_dir, {"api.port": api_port, "ws.port": ws_port}), ("api",), seconds=seconds))
 
 
 @app.command()
@@ -567,6 +615,109 @@ def assets_import(
     from zvt_crypto.cli.commands.entities import run_import_assets
 
     _end(run_import_assets(_settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange")}), file))
+
+
+@storage.command("status")
+def storage_status(as_json: Json = False, config: Config = None, data_dir: DataDir = None) -> None:
+    """Rows and bytes of every table, hot, packed and archived; bytes of each symbol; policies; what the server can do."""
+    from zvt_crypto.cli.commands.storage import run_status
+
+    _end(run_status(_settings(config, data_dir, {}), as_json=as_json))
+
+
+@storage.command("policy")
+def storage_policy(
+    target: Annotated[str | None, typer.Argument(help="An interval, or trade, funding, mark, book, depth.")] = None,
+    compact: Annotated[str | None, typer.Option(help="Pack after so many days, or off.")] = None,
+    retain: Annotated[str | None, typer.Option(help="Forget after so many days, or off.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Set or show how long what is kept, and in which form.
+
+    Policies lie in the database; `storage compact` and `storage retain` do what they say.
+    """
+    from zvt_crypto.cli.commands.storage import run_policy
+
+    _end(run_policy(_settings(config, data_dir, {}), target, compact=compact, retain=retain, as_json=as_json))
+
+
+@storage.command("compact")
+def storage_compact(
+    targets: Annotated[list[str] | None, typer.Argument(help="Intervals. [default: all that have a packed form]")] = None,
+    older_than: OlderThan = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Pack whole months of final klines; they are read and corrected as before.
+
+    May be ended at any moment, and called again.
+    """
+    from zvt_crypto.cli.commands.storage import run_compact
+
+    _end(run_compact(_settings(config, data_dir, {}), targets or [], days=older_than, as_json=as_json))
+
+
+@storage.command("unpack")
+def storage_unpack(
+    target: Annotated[str, typer.Argument(help="An interval.")],
+    start: Start = None,
+    end: End = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make rows again of packed klines, for those who read the database with SQL."""
+    from zvt_crypto.cli.commands.storage import run_unpack
+
+    _end(run_unpack(_settings(config, data_dir, {}), target, start, end))
+
+
+@storage.command("retain")
+def storage_retain(
+    targets: Annotated[list[str] | None, typer.Argument(help="Intervals or channels. [default: all with a policy]")] = None,
+    older_than: OlderThan = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and leave it.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Forget what is older than its policy allows, for good.
+
+    It says all that would go, and asks first.
+    """
+    from zvt_crypto.cli.commands.storage import run_retain
+
+    settings = _settings(config, data_dir, {})
+    _end(run_retain(settings, targets or [], days=older_than, dry_run=dry_run, yes=yes, as_json=as_json))
+
+
+@storage.command("archive")
+def storage_archive(
+    folder: Annotated[Path, typer.Argument(help="Where the Parquet files go, or are.")],
+    target: Annotated[str | None, typer.Argument(help="An interval, or trade, funding, mark, book, depth.")] = None,
+    older_than: OlderThan = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the rows out of the database once their files are verified.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare the folder's files with its manifests.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write whole months (trades, books in full: days) to Parquet files with a manifest.
+
+    Every file is read again before it counts. May be ended at any moment, and called again.
+    """
+    from zvt_crypto.cli.commands.storage import run_archive, run_verify_archive
+
+    if verify:
+        _end(run_verify_archive(folder))
+        return
+    if target is None:
+        raise typer.BadParameter("what to archive is missing: an interval, or trade, funding, mark, book, depth")
+    _end(run_archive(_settings(config, data_dir, {}), target, folder, days=older_than, remove=remove, yes=yes, as_json=as_json))
 
 
 def _settings(config: Path | None, data_dir: Path | None, overrides: dict[str, object]) -> Any:

@@ -19,9 +19,9 @@ import numpy as np
 from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, to_rfc3339
 from zvt_crypto.stores.postgres.bars import Bars, joined, pack, unpack
-from zvt_crypto.stores.postgres.chunks import PACKABLE, span_of
+from zvt_crypto.stores.postgres.chunks import PACKABLE, span_of, thaw
 from zvt_crypto.stores.postgres.copied import copy_bars
-from zvt_crypto.stores.postgres.partitions import Partition, drop_if_empty, list_partitions, month_of
+from zvt_crypto.stores.postgres.partitions import Partition, Partitions, drop_if_empty, is_partitioned, list_partitions, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Pool
 
 # A partition of klines newer than this is still written to by everybody: it is never packed, whatever a policy says.
@@ -70,6 +70,19 @@ async def compact(pool: Pool, interval: Interval, before_ns: int, tell: Callable
 async def _instruments(connection: Connection, month: Partition) -> list[int]:
     text = f"SELECT DISTINCT instrument_id FROM {month.name} WHERE {_IN} ORDER BY 1"
     return [row[0] for row in await connection.fetch(text, month.low_ns, month.high_ns)]
+
+
+async def uncompact(pool: Pool, interval: Interval, start_ns: int, end_ns: int) -> int:
+    """Make rows again of all chunks that touch [start_ns, end_ns), one transaction each. Returns how many rows."""
+    text = "SELECT instrument_id, low, high FROM kline_packed WHERE slug = $1 AND low < $3 AND high > $2 ORDER BY low, instrument_id"
+    partitions = Partitions(f"kline_{interval.slug}", month_of)
+    is_divided = bool(await pool.run("list partitions", lambda connection: is_partitioned(connection, partitions.parent)))
+    total = 0
+    for key, low, high in await pool.run("list packed chunks", lambda connection: connection.fetch(text, interval.slug, start_ns, end_ns)):
+        if is_divided:
+            await pool.run(f"make a partition of {partitions.parent}", partial(partitions.ensure, times_ns=[low]))
+        total += await pool.write(f"unpack {partitions.parent}", partial(thaw, key=key, interval=interval, start_ns=low, end_ns=high))
+    return total
 
 
 _IN = "open_time >= $1 AND open_time < $2 AND final"

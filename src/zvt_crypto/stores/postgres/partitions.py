@@ -90,6 +90,12 @@ async def list_partitions(connection: Connection, parent: str) -> list[Partition
     return sorted((Partition(name, *bounds) for name, bounds in await connection.fetch(text, parent)), key=lambda each: each.low_ns)
 
 
+async def is_partitioned(connection: Connection, table: str) -> bool:
+    """Whether the table is divided by time natively (one of an extension's divides itself)."""
+    found: bool = await connection.fetchval("SELECT relkind = 'p' FROM pg_class WHERE oid = $1::regclass", table)
+    return found
+
+
 async def drop_if_empty(pool: Pool, name: str) -> bool:
     """Drop a partition that holds nothing any more. False where it holds something, or where others would have to wait for it."""
 
