@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from zvt_crypto.cli import database, exits
-from zvt_crypto.cli.build import open_node
+from zvt_crypto.cli.build import books_state, open_node
 from zvt_crypto.cli.commands import demo
 from zvt_crypto.cli.connect import Silent
 from zvt_crypto.cli.settings import Api, Binance, Database, Settings, Ws
@@ -114,3 +114,25 @@ async def test_a_demo_fails_with_words_where_rows_were_dropped(settings: Setting
     assert "ok   REST answered: 9 endpoints" in said
     assert "FAIL nothing dropped: 3 dropped, 0 refused, 0 holes untold" in said
     assert ("FAIL the database answers" in said) is is_away
+
+
+def test_health_names_the_books_that_are_missing() -> None:
+    assert books_state([]) == ("ok", "")
+    assert books_state(["a", "b"]) == ("degraded", "no valid book of a, b")
+    assert books_state(list("abcdefg")) == ("degraded", "no valid book of a, b, c, d, e and 2 more")
+
+
+async def test_health_tells_that_all_books_are_there(settings: Settings, observer: PrometheusObserver) -> None:
+    async with open_node(settings, observer, serve=False) as node:
+        seen: list[str] = []
+
+        async def until() -> None:
+            async with asyncio.timeout(30):
+                while not seen or seen[-1] != "ok" or not node.live.book(node.followed()[0]):
+                    checks = {check.name: check.state for check in (await node.health.ready()).checks}
+                    if node.followed() and "books" in checks:
+                        seen.append(checks["books"])
+                    await asyncio.sleep(0.05)
+
+        await node.run(until())
+        assert node.platform.missing_books() != []  # they end with the connection

@@ -305,7 +305,8 @@ async def test_the_end_makes_every_book_stale_first(desk):
     await gather(stream, 1)
     desk.socket.end("cut")
     events, error = await end_of(stream)
-    assert [(type(e), e.instrument) for e in events] == [(BookStale, BTC)]
+    assert [(type(e), e.instrument) for e in events] == [(BookStale, BTC), (BookStale, ETH)]
+    assert events[1].reason == f"the connection ended before the first snapshot: {error}"
     assert "cut" in str(error)
     await stream.close()
 

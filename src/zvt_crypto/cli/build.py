@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from zvt_crypto.ports import ExchangeConnector, Store
 
 HEALTH_S = 1.0
+BOOKS_NAMED = 5  # of those that are missing
 STREAM_STATES: dict[str, State] = {
     "live": "ok",
     "stopped": "ok",
@@ -110,10 +111,19 @@ class Node:
         """Health, once a second, from what the parts say of themselves."""
         while True:
             for name, status in list(self.pulse.streams.items()):
-                self.health.report(f"stream {name}", STREAM_STATES[status.state], _reason(status))
+                self.health.report(f"stream {name}", STREAM_STATES[status.state], reason_of(status))
             state: Literal["ok", "degraded"] = "degraded" if self.recorder.is_down else "ok"
+            self.health.report("books", *books_state(self.platform.missing_books()))
             self.health.report("record", state, f"the database takes no rows, {self.recorder.backlog} wait" if state == "degraded" else "")
             await asyncio.sleep(HEALTH_S)
+
+
+def books_state(missing: Sequence[str]) -> tuple[State, str]:
+    """Of followed books that are not there: a connection may be live, again and again, and never bring one."""
+    if not missing:
+        return "ok", ""
+    rest = len(missing) - BOOKS_NAMED
+    return "degraded", f"no valid book of {', '.join(missing[:BOOKS_NAMED])}{f' and {rest} more' if rest > 0 else ''}"
 
 
 class Union:
@@ -187,5 +197,6 @@ async def _end(tasks: Iterable[asyncio.Future[Any]]) -> None:
     await asyncio.gather(*ending, return_exceptions=True)
 
 
-def _reason(status: StreamStatus) -> str:
+def reason_of(status: StreamStatus) -> str:
+    """Why it is not live, "" where it is."""
     return status.reason if status.state != "live" else ""

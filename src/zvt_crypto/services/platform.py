@@ -107,6 +107,7 @@ class Platform:
     ) -> None:
         inner: Feed = feed if feed is not None else MemoryFeed(observer)
         self.feed: Feed = TapFeed(inner, live.apply) if live is not None else inner
+        self._live = live
         self._options = options or PlatformOptions()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._clock = clock
@@ -171,6 +172,14 @@ class Platform:
     def stop(self) -> None:
         """End `run` in good order. Safe to call from a signal handler of the loop, and twice."""
         self._stop.set()
+
+    def missing_books(self) -> list[str]:
+        """Instruments whose book is followed now and not valid, or has never come."""
+        if self._live is None:
+            return []
+        followed = {s.instrument for i in self.ingests for route in i.routes for s in route.subscriptions if s.channel == "depth"}
+        books = {name: self._live.book(name) for name in sorted(followed)}
+        return [name for name, book in books.items() if book is None or not book.is_valid]
 
     def _followed_books(self) -> list[str]:
         return [s.instrument for ingest in self.ingests for s in ingest.subscriptions if s.channel == "depth"]

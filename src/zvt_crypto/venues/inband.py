@@ -268,6 +268,8 @@ class InbandStream:
         at_ns = self._clock.now_ns()
         for book in self._books.values():
             self._ready += book.reset(str(error), at_ns, at_ns)
+        for instrument in sorted(self._unheard):
+            self._tell_missing(instrument, f"the connection ended before the first snapshot: {error}")
 
     # ── What we send ──
 
