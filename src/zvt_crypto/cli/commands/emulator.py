@@ -19,6 +19,7 @@ from zvt_crypto.cli.captures import check_captures
 from zvt_crypto.cli.run import run, stop_signals
 from zvt_crypto.domain.errors import BadInput, shown
 
+END_LOOK_S = 0.5
 ALONE_S = 5.0  # from the parent's end to ours, in good order; then without
 
 if TYPE_CHECKING:
@@ -154,6 +155,7 @@ async def _serve(
     servers = {name: EmulatorServer(dialect) for name, dialect in dialects.items()}
     async with stop_signals() as asked:
         places = {}
+        telling = asyncio.ensure_future(tell_end(dialects[next(iter(dialects))].world, _said)) if not with_parent else None
         try:
             for (name, server), (rest_port, ws_port) in zip(servers.items(), ports, strict=True):
                 try:
@@ -176,8 +178,23 @@ async def _serve(
             for wait in done:
                 wait.result()
         finally:
+            if telling is not None:
+                telling.cancel()
             for server in servers.values():
                 await server.stop()
+
+
+async def tell_end(world: Any, tell: Callable[[str], None]) -> None:
+    """Of a recording: say once that it is over. Whoever follows it goes on asking, as of an exchange that fell silent."""
+    if world.mode != "replay":
+        return
+    while not world.done:  # noqa: ASYNC110 - a world is pure, and rings for nobody
+        await asyncio.sleep(END_LOOK_S)
+    tell("the recording is over: its clock stands still, and who follows it hears nothing more and goes on asking")
+
+
+def _said(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _told(world: Any) -> dict[str, Any]:
