@@ -448,6 +448,26 @@ class VersionStore(Protocol):
         ...
 
 
+class Due(msgspec.Struct, frozen=True):
+    """A day of an instrument whose longer klines are to be made again. `mark_ns`: when that was found."""
+
+    instrument: str
+    day_ns: int
+    mark_ns: int
+
+
+class DueStore(Protocol):
+    """Days whose minutes came late or were corrected: the store marks them as it writes."""
+
+    async def list(self, limit: int) -> Sequence[Due]:
+        """Up to so many, by instrument and day."""
+        ...
+
+    async def clear(self, done: Sequence[Due]) -> None:
+        """These were rolled; a day that has been marked anew since stays."""
+        ...
+
+
 class Store(Protocol):
     """The database: its nouns, and its life."""
 
@@ -456,6 +476,7 @@ class Store(Protocol):
     trades: TradeStore
     facts: FactStore
     coverage: CoverageStore
+    due: DueStore
     versions: VersionStore
 
     async def ping(self) -> None:

@@ -88,6 +88,12 @@ def test_unpack_makes_rows_again_of_what_it_is_asked_for(filled: Zvt) -> None:
     assert filled("storage", "unpack", "1d").code == 2
 
 
+def test_rollup_makes_longer_klines_of_what_came_late(filled: Zvt) -> None:
+    made = filled("storage", "rollup")
+    assert made.out == "39 longer klines were made or corrected\n"  # of 128 whole minutes from midnight on: 25 + 8 + 4 + 2
+    assert filled("storage", "rollup").out == "0 longer klines were made or corrected\n"
+
+
 def test_retain_says_what_it_will_drop_and_asks(filled: Zvt) -> None:
     assert "nothing is older" in filled("storage", "retain").err
     dry = filled("storage", "retain", "trade", "--older-than", "30", "--dry-run")

@@ -10,8 +10,16 @@ from zvt_crypto.domain.errors import ConstraintViolated, StoreUnavailable
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments, TradingStatus
 from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import Interval, next_ns
-from zvt_crypto.ports import Written
+from zvt_crypto.ports import Due, Written
 from zvt_crypto.stores.precedence import replaces
+
+
+class NothingDue:
+    async def list(self, limit: int) -> list[Due]:
+        return []
+
+    async def clear(self, done: Sequence[Due]) -> None:
+        return
 
 
 class MemoryStore:
@@ -31,6 +39,11 @@ class MemoryStore:
         self.marks: dict[tuple[str, int], MarkPrice] = {}
         self.gaps: dict[tuple[object, ...], Gap] = {}
         self.books: dict[tuple[str, int, int], BookSnapshot] = {}
+
+    @property
+    def due(self) -> NothingDue:
+        """Days to roll are marked by the database alone."""
+        return NothingDue()
 
     def check(self) -> None:
         self.calls += 1

@@ -94,6 +94,10 @@ def policy(action="retain", days=1) -> str:
     return f"INSERT INTO storage_policy (target, action, days, set_at) VALUES ('trade', '{action}', {days}, now())"
 
 
+def due(key=1) -> str:
+    return f"INSERT INTO rollup_due (instrument_id, day, marked_at) VALUES ({key}, '2024-01-01', now())"
+
+
 ARCHIVED = (
     "INSERT INTO archived (target, low, high, place, row_count, size_bytes, removed, archived_at) "
     "VALUES ('trade', '2024-01-01', '2024-01-02', '/a', 1, 1, false, now())"
@@ -175,6 +179,8 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("storage_policy", "storage_policy_action"): [policy(action="forget")],
     ("storage_policy", "storage_policy_days"): [policy(days=0)],
     ("archived", "archived_pkey"): [ARCHIVED, ARCHIVED],
+    ("rollup_due", "rollup_due_pkey"): [due(), due()],
+    ("rollup_due", "rollup_due_instrument"): [due(key=99)],
     ("gap", "gap_once"): [gap(first="NULL"), gap(first="NULL")],
     ("gap", "gap_instrument"): [gap(key=99)],
     ("gap", "gap_channel"): [gap(channel="rumours")],

@@ -674,6 +674,17 @@ def storage_unpack(
     _end(run_unpack(_settings(config, data_dir, {}), target, start, end))
 
 
+@storage.command("rollup")
+def storage_rollup(config: Config = None, data_dir: DataDir = None) -> None:
+    """Make longer klines, up to months, of minutes that came late or were corrected.
+
+    A running platform does so by itself, once a minute.
+    """
+    from zvt_crypto.cli.commands.storage import run_rollup
+
+    _end(run_rollup(_settings(config, data_dir, {})))
+
+
 @storage.command("retain")
 def storage_retain(
     targets: Annotated[list[str] | None, typer.Argument(help="Intervals or channels. [default: all with a policy]")] = None,

@@ -19,6 +19,7 @@ from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Ingest, Subscriptions
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.record import Recorder, RecordOptions
+from zvt_crypto.services.rollups import Rollups
 from zvt_crypto.services.supervise import Supervisor
 from zvt_crypto.services.tables import DescribeAssets, plain_assets
 
@@ -71,13 +72,14 @@ class Sink(Protocol):
 
 
 class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`heal_s`: how often open gaps are tried again; 0: another process does that."""
+    """`heal_s`: how often open gaps are tried again; 0: another process does that, and rolls what came late, too."""
 
     ingest: IngestOptions = IngestOptions()
     bars: BarOptions = BarOptions()
     books: BookOptions = BookOptions()
     record: RecordOptions = RecordOptions()
     heal_s: float = 300.0
+    rollup_s: float = 60.0
 
 
 class Platform:
@@ -119,6 +121,7 @@ class Platform:
             Ingest(c, subscriptions, self.feed, store, clock, observer, self._options.ingest, rng=self._rng, describe=describe)
             for c in connectors
         ]
+        self.rollups = Rollups(store, clock, observer, every_s=self._options.rollup_s)
         self.books: BookSampler | None = None
         if live is not None and self._options.books.every_s:
             self.books = BookSampler(live, self._followed_books, self.feed.publish, clock, self._options.books)
@@ -139,7 +142,7 @@ class Platform:
         if self.books is not None:
             parts["books"] = self.books.run
         if self._options.heal_s:
-            parts["heal"] = self._heal
+            parts |= {"heal": self._heal, "rollups": self.rollups.run}
         parts |= {"bars": self.bars.run, "record": lambda: asyncio.shield(writer)}
         work = asyncio.create_task(supervisor.run(parts))
         stop = asyncio.create_task(self._stop.wait())

@@ -144,6 +144,22 @@ def run_unpack(settings: Settings, target: str, start: str | None, end: str | No
     return exits.OK
 
 
+def run_rollup(settings: Settings) -> int:
+    """Make longer klines of what came late or was corrected, and was not rolled by a running platform yet."""
+
+    async def go() -> int:
+        from zvt_crypto.cli.connect import Silent
+        from zvt_crypto.cli.database import open_database
+        from zvt_crypto.services.rollups import Rollups
+        from zvt_crypto.venues.clock import SystemClock
+
+        async with open_database(settings) as store:
+            return await Rollups(store, SystemClock(), Silent()).catch_up()
+
+    print(f"{run(go)} longer klines were made or corrected")
+    return exits.OK
+
+
 def run_retain(settings: Settings, targets: Sequence[str], *, days: int | None, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Say what is older than policies, or `days`, allow; and drop it, once that is confirmed."""
     from zvt_crypto.stores.postgres.policies import TARGETS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import zstandard
 
 from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.market import Kline
@@ -133,7 +135,7 @@ def unpack(data: bytes) -> Bars:
         if form != _FORM:
             raise StoreError(f"a packed chunk has the form {form}; this build reads {_FORM}")
         return _unpack(rows, rest)
-    except (msgspec.DecodeError, ValueError, TypeError, LookupError, RuntimeError) as error:
+    except (msgspec.DecodeError, zstandard.ZstdError, struct.error, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise StoreError(f"a packed chunk cannot be read: {error}") from error
 
 

@@ -99,7 +99,10 @@ async def _make_rows(connection: Connection, key: int, interval: Interval, low_n
         (key, at * 1000, known * 1000, *values, None if turnover != turnover else turnover, None if trades < 0 else trades, source, True)
         for at, known, *values, turnover, trades, source in zip(*(column.tolist() for column in bars), strict=True)
     ]
+    # Moved, not news: nothing that was made of them is to be made again.
+    await connection.execute("SELECT set_config('zvt.moves_rows', 'on', true)")
     await connection.copy_records_to_table(f"kline_{interval.slug}", records=records, columns=_COLUMNS)
+    await connection.execute("SELECT set_config('zvt.moves_rows', 'off', true)")
     return len(records)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zvt_crypto.ports import Observer
 from zvt_crypto.stores.postgres.coverage import PostgresCoverage
+from zvt_crypto.stores.postgres.due import PostgresDue
 from zvt_crypto.stores.postgres.facts import PostgresFacts
 from zvt_crypto.stores.postgres.instruments import PostgresInstruments
 from zvt_crypto.stores.postgres.keys import Keys
@@ -25,6 +26,7 @@ class PostgresStore:
         self.trades = PostgresTrades(pool, keys)
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
+        self.due = PostgresDue(pool)
         self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
 
     async def ping(self) -> None:

@@ -1,4 +1,4 @@
-"""Cold storage: packed chunks of klines, policies, and what was archived.
+"""Cold storage: packed chunks of klines, policies, and what was archived. And of which days longer klines are to be made again.
 
 Revision ID: 0007
 """
@@ -62,6 +62,36 @@ CREATE TABLE archived (
     PRIMARY KEY (target, low, place)
 );
 
+CREATE TABLE rollup_due (
+    instrument_id   INTEGER NOT NULL CONSTRAINT rollup_due_instrument REFERENCES instrument,
+    day             TIMESTAMPTZ NOT NULL,
+    marked_at       TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (instrument_id, day)
+);
+
+COMMENT ON TABLE rollup_due IS 'days of which minutes (or the day itself) came late or were corrected: longer klines are to be made again';
+
+CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
+BEGIN
+    INSERT INTO kline_revision (slug, served, recorded_at, instrument_id, trades, open_time, known_at,
+                                open, high, low, close, volume, turnover, source, final)
+    SELECT TG_ARGV[0], true, c.known_at, g.instrument_id, g.trades, g.open_time, g.known_at,
+           g.open, g.high, g.low, g.close, g.volume, g.turnover, g.source, g.final
+    FROM gone g JOIN came c USING (instrument_id, open_time)
+    WHERE g.final;
+    IF TG_ARGV[0] IN ('1m', '1d') THEN
+        INSERT INTO rollup_due (instrument_id, day, marked_at)
+        SELECT DISTINCT c.instrument_id, date_trunc('day', c.open_time, 'UTC'), now()
+        FROM gone g JOIN came c USING (instrument_id, open_time)
+        WHERE c.final AND (TG_ARGV[0] = '1m' OR c.source > 1)
+          AND (g.final, g.open, g.high, g.low, g.close, g.volume, g.turnover, g.trades)
+              IS DISTINCT FROM (c.final, c.open, c.high, c.low, c.close, c.volume, c.turnover, c.trades)
+        ORDER BY 1, 2
+        ON CONFLICT (instrument_id, day) DO UPDATE SET marked_at = excluded.marked_at;
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE OR REPLACE FUNCTION zvt_known_instrument() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     unknown INTEGER;
@@ -90,6 +120,16 @@ BEGIN
             RAISE EXCEPTION 'rows for table "%" lie in a range that is packed: unpack it first', TG_TABLE_NAME USING ERRCODE = 'ZP001';
         END IF;
     END IF;
+    -- What comes in time is rolled by whoever follows it; what comes later is marked. Days that we made of minutes are not news.
+    IF slug IN ('1m', '1d') AND current_setting('zvt.moves_rows', true) IS DISTINCT FROM 'on' THEN
+        INSERT INTO rollup_due (instrument_id, day, marked_at)
+        SELECT DISTINCT instrument_id, date_trunc('day', open_time, 'UTC'), now()
+        FROM arrived
+        WHERE final AND (slug = '1m' OR source > 1)
+          AND known_at > open_time + CASE slug WHEN '1m' THEN interval '6 minutes' ELSE interval '1 day 5 minutes' END
+        ORDER BY 1, 2
+        ON CONFLICT (instrument_id, day) DO UPDATE SET marked_at = excluded.marked_at;
+    END IF;
     RETURN NULL;
 END $$
 """
@@ -110,7 +150,18 @@ BEGIN
     RETURN NULL;
 END $$;
 
-DROP TABLE archived, storage_policy, packed_mark, kline_packed
+CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
+BEGIN
+    INSERT INTO kline_revision (slug, served, recorded_at, instrument_id, trades, open_time, known_at,
+                                open, high, low, close, volume, turnover, source, final)
+    SELECT TG_ARGV[0], true, c.known_at, g.instrument_id, g.trades, g.open_time, g.known_at,
+           g.open, g.high, g.low, g.close, g.volume, g.turnover, g.source, g.final
+    FROM gone g JOIN came c USING (instrument_id, open_time)
+    WHERE g.final;
+    RETURN NULL;
+END $$;
+
+DROP TABLE rollup_due, archived, storage_policy, packed_mark, kline_packed
 """
 PARTITION = """
 SELECT zvt_add_partition('kline_{slug}', 'kline_{slug}_{month}', month, month + interval '1 month')
