@@ -154,6 +154,12 @@ def test_what_is_new_comes_back_as_drift(spot, frame, drift):
     assert spot.parse(frame, 0) == drift
 
 
+def test_a_frame_of_no_symbol_is_nobodys_where_none_is_known():
+    assert FrameParser("spot", {}).parse(framed("@trade", **{**TRADE, "s": "BTCUSDT"}), 0) == Drift("symbol", "BTCUSDT")
+    with pytest.raises(Malformed):
+        FrameParser("spot", {}).parse(framed("@trade", **{**TRADE, "s": ""}), 0)
+
+
 def test_coin_margined_rows_are_not_ours(usdm):
     trade = {"e": "aggTrade", "E": 1723161255343, "s": "ETHUSDT", "a": 5, "p": "1", "q": "1", "T": 1723161255343, "m": False}
     assert type(usdm.parse(framed("ethusdt@aggTrade", **trade, st=1), 0)) is Trade

@@ -368,6 +368,12 @@ def test_a_time_is_read_alike_both_ways(end):
         assert outcome(read, changed) == outcome(read, b" " + changed)
 
 
+def test_a_frame_of_no_product_is_malformed_where_none_is_known():
+    for channel, of in (("market_trades", {"trades": [trade(product_id="")]}), ("l2_data", {"product_id": "", "updates": []})):
+        with pytest.raises(Malformed):
+            FrameParser({}).read(frame(channel, {"type": "update", **of}), 1)
+
+
 def test_twenty_thousand_broken_frames_give_declared_errors_only():
     rng = random.Random(20261124)
     small = [raw for _, raw in FRAMES if len(raw) < 4_000]

@@ -22,6 +22,8 @@ from zvt_crypto.venues.parsed import Drift, Parsed, Reply, Shutdown
 T = TypeVar("T")
 _MINUTE = Interval.MIN_1
 _IDS_MOST = spec.DEPTH_IDS_MOST
+# What may be raised over a frame that is not an ordinary one: not decoded, or of no symbol where none is known.
+_ODD = (KeyError, *BROKEN)
 _MILLISECONDS_UNTIL, _MICROSECONDS_FROM = wire.MILLISECONDS_UNTIL, wire.MICROSECONDS_FROM
 
 
@@ -88,7 +90,7 @@ class FrameParser:
                 return self._decode_quote(payload).data.event(self._natives, recv_ns)
             decode = self._decode  # an attribute that is called at once is looked up more slowly
             return decode(payload).data.event(self._natives, recv_ns)
-        except BROKEN:
+        except _ODD:
             return self._again(payload, recv_ns)
 
     def _again(self, payload: bytes, recv_ns: int) -> Parsed:

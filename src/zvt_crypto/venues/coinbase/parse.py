@@ -33,7 +33,7 @@ _SEQUENCE = re.compile(rb'"sequence_num"\s*:\s*(\d{1,19})')
 _HEAD_MOST, _LETTER_AT, _TRADES, _BOOKS = 40, 12, ord("m"), ord("l")
 _BROKEN = (*BROKEN, BadTime)
 # What may be raised over a frame that is not an ordinary one: too short for a letter, not decoded, with a time that no calendar has.
-_ODD = (*_BROKEN, IndexError, ValueError)
+_ODD = (*_BROKEN, LookupError, ValueError)
 
 _Event = Callable[[Any, int], list[Parsed]]
 Frame = tuple[int | None, list[Parsed]]  # its number on the connection, None where it has none; what it holds
@@ -52,8 +52,8 @@ class FrameParser:
         quotes: frozenset[str] = frozenset(),
     ) -> None:
         self._products, self._wanted, self._tickers, self._quotes = products, wanted or {}, tickers, quotes
-        self._pairs = {native: product.instrument for native, product in products.items() if product.is_dense and product.size == 1.0}
-        self._pair = self._pairs.get
+        # None for a contract: of its trades more is to be asked.
+        self._pairs = {native: of.instrument if of.is_dense and of.size == 1.0 else None for native, of in products.items()}
         times = MomentReader()
         self._moment, self._second = times.read, times.second
         kinds: tuple[tuple[type, _Event, tuple[str, ...]], ...] = (
@@ -79,7 +79,7 @@ class FrameParser:
                 rows = frame.events[0].trades
                 if len(rows) == 1:  # as of most frames, which are trades
                     (row,) = rows
-                    text, trade_id, instrument = row.time, row.trade_id, self._pair(row.product_id)
+                    text, trade_id, instrument = row.time, row.trade_id, self._pairs[row.product_id]
                     base = self._second(text[:POINT])
                     if instrument is not None and base is not None and text[-1] == "Z" and trade_id.isdecimal():
                         event_ns = base + calendar(text).microsecond * 1_000
@@ -103,9 +103,9 @@ class FrameParser:
             if not numbers and not (numbers := _rise(rows)):
                 rows.sort(key=self._order)
         made: list[Parsed] = []
-        second, pair, before = self._second, self._pair, None
+        second, pairs, before = self._second, self._pairs, None
         for row in rows:
-            text, trade_id, instrument = row.time, row.trade_id, pair(row.product_id)
+            text, trade_id, instrument = row.time, row.trade_id, pairs[row.product_id]
             if text != before:  # trades of one order have one time
                 base, before = second(text[:POINT]), text
                 event_ns = base + calendar(text).microsecond * 1_000 if base is not None and text[-1] == "Z" else self._moment(text)

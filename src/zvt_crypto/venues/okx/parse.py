@@ -33,7 +33,7 @@ _ARG = b'{"arg":{"channel":"'
 # The channel's second letter, which no other channel of ours has: trades-all, books.
 _LETTER_AT, _TRADES, _BOOKS = len(_ARG) + 1, ord("r"), ord("o")
 # What may be raised over a frame that is not an ordinary one: shorter than its letter, or not decoded.
-_ODD = (IndexError, *BROKEN)
+_ODD = (LookupError, *BROKEN)
 _ACTIONS = frozenset({"snapshot", "update"})
 # Answers that need nothing: how many connections there are, who logged in, what we no longer want.
 _QUIET = frozenset({"channel-conn-count", "unsubscribe", "login"})
