@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from zvt_crypto.domain.checks import CheckReport
 from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.events import BookEvent, Event, MarketEvent
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments
@@ -360,6 +361,15 @@ class KlineStore(Protocol):
         ...
 
 
+class LateMinute(msgspec.Struct, frozen=True):
+    """A minute that got a trade after it was over. `mark_ns`: when that was found."""
+
+    instrument: str
+    stream: TradeStream
+    open_ns: int
+    mark_ns: int
+
+
 class TradeStore(Protocol):
     """Trades, deduplicated by (instrument, stream, venue id)."""
 
@@ -380,6 +390,14 @@ class TradeStore(Protocol):
 
     async def last(self, instrument: str, stream: TradeStream) -> Trade | None:
         """The stored trade with the newest (event time, id)."""
+        ...
+
+    async def late(self, exchange: str, limit: int, after: LateMinute | None = None) -> Sequence[LateMinute]:
+        """Minutes of an exchange that got a trade more than 5 s after they were over: by instrument, stream and time; `after` one."""
+        ...
+
+    async def remade(self, done: Sequence[LateMinute]) -> None:
+        """Their bars are made; a minute that has been marked anew since stays."""
         ...
 
 
@@ -448,6 +466,27 @@ class VersionStore(Protocol):
         ...
 
 
+class ChecksumStore(Protocol):
+    """Checksums of stored chunks (an instrument's month, day or year of a table). `tell` hears of the report so far, chunk by chunk."""
+
+    async def verify(
+        self, instruments: Sequence[str] | None = None, nouns: Sequence[str] | None = None, tell: Callable[[CheckReport], None] = ...
+    ) -> CheckReport:
+        """Compare every signed chunk with its rows, and name the first wrong row of each that differs."""
+        ...
+
+    async def sign(
+        self,
+        instruments: Sequence[str] | None = None,
+        nouns: Sequence[str] | None = None,
+        settled_ns: int = ...,
+        tell: Callable[[CheckReport], None] = ...,
+    ) -> CheckReport:
+        """Sign the chunks that ended `settled_ns` ago and have no checksum, and those that writes through the store have touched since,
+        once what was signed of them is found as it was. One that is wrong is reported, and keeps its checksum. Reads nothing else."""
+        ...
+
+
 class Due(msgspec.Struct, frozen=True):
     """A day of an instrument whose longer klines are to be made again. `mark_ns`: when that was found."""
 
@@ -476,8 +515,9 @@ class Store(Protocol):
     trades: TradeStore
     facts: FactStore
     coverage: CoverageStore
-    due: DueStore
     versions: VersionStore
+    checksums: ChecksumStore
+    due: DueStore
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

@@ -9,9 +9,13 @@ import msgspec
 from zvt_crypto.domain.errors import ConstraintViolated, StoreUnavailable
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments, TradingStatus
 from zvt_crypto.domain.market import BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
-from zvt_crypto.domain.time import Interval, next_ns
-from zvt_crypto.ports import Due, Written
+from zvt_crypto.domain.time import NS_PER_S, Interval, floor_ns, next_ns
+from zvt_crypto.ports import Due, LateMinute, Written
 from zvt_crypto.stores.precedence import replaces
+
+
+def _place(minute: LateMinute) -> tuple[str, str, int]:
+    return minute.instrument, minute.stream, minute.open_ns
 
 
 class NothingDue:
@@ -35,6 +39,8 @@ class MemoryStore:
         self.assets: dict[str, CryptoAsset] = {}
         self.bars: dict[tuple[str, Interval, int], Kline] = {}
         self.ticks: dict[tuple[str, str, str], Trade] = {}
+        self.tardy: dict[tuple[str, str, int], LateMinute] = {}
+        self.tally = 0
         self.paid: dict[tuple[str, int], Funding] = {}
         self.marks: dict[tuple[str, int], MarkPrice] = {}
         self.gaps: dict[tuple[object, ...], Gap] = {}
@@ -120,7 +126,21 @@ class MemoryStore:
         fresh = {(t.instrument, t.stream, t.trade_id): t for t in trades}
         new = {key: t for key, t in fresh.items() if key not in self.ticks}
         self.ticks.update(new)
+        for t in new.values():
+            open_ns = floor_ns(Interval.MIN_1, t.event_ns)
+            if known_at_ns > open_ns + 65 * NS_PER_S:
+                self.tally += 1
+                self.tardy[t.instrument, t.stream, open_ns] = LateMinute(t.instrument, t.stream, open_ns, self.tally)
         return Written(len(new), 0, len(trades) - len(new))
+
+    async def late(self, exchange: str, limit: int, after: LateMinute | None = None) -> list[LateMinute]:
+        self.check()
+        rows = sorted((m for m in self.tardy.values() if m.instrument.split("_")[1] == exchange), key=_place)
+        return [m for m in rows if after is None or _place(m) > _place(after)][:limit]
+
+    async def remade(self, done: Sequence[LateMinute]) -> None:
+        self.check()
+        self.tardy = {key: m for key, m in self.tardy.items() if m not in done}
 
     async def last(self, instrument: str, stream: str) -> Trade | None:
         self.check()

@@ -17,6 +17,7 @@ from zvt_crypto.services.bars import BarOptions, BarService
 from zvt_crypto.services.books import BookOptions, BookSampler
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Ingest, Subscriptions
+from zvt_crypto.services.late import LateBars
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.record import Recorder, RecordOptions
 from zvt_crypto.services.rollups import Rollups
@@ -80,6 +81,7 @@ class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordOptions = RecordOptions()
     heal_s: float = 300.0
     rollup_s: float = 60.0
+    late_s: float = 5.0
 
 
 class Platform:
@@ -121,6 +123,7 @@ class Platform:
             Ingest(c, subscriptions, self.feed, store, clock, observer, self._options.ingest, rng=self._rng, describe=describe)
             for c in connectors
         ]
+        self.late = LateBars(connectors, store, clock, observer, every_s=self._options.late_s)
         self.rollups = Rollups(store, clock, observer, every_s=self._options.rollup_s)
         self.books: BookSampler | None = None
         if live is not None and self._options.books.every_s:
@@ -142,7 +145,7 @@ class Platform:
         if self.books is not None:
             parts["books"] = self.books.run
         if self._options.heal_s:
-            parts |= {"heal": self._heal, "rollups": self.rollups.run}
+            parts |= {"heal": self._heal, "late": self.late.run, "rollups": self.rollups.run}
         parts |= {"bars": self.bars.run, "record": lambda: asyncio.shield(writer)}
         work = asyncio.create_task(supervisor.run(parts))
         stop = asyncio.create_task(self._stop.wait())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zvt_crypto.ports import Observer
+from zvt_crypto.stores.postgres.checksums import PostgresChecksums
 from zvt_crypto.stores.postgres.coverage import PostgresCoverage
 from zvt_crypto.stores.postgres.due import PostgresDue
 from zvt_crypto.stores.postgres.facts import PostgresFacts
@@ -27,6 +28,7 @@ class PostgresStore:
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
         self.due = PostgresDue(pool)
+        self.checksums = PostgresChecksums(pool)
         self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
 
     async def ping(self) -> None:

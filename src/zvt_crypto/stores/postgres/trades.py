@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import get_args
 
 from zvt_crypto.domain.market import Trade, TradeStream
-from zvt_crypto.ports import Written
+from zvt_crypto.ports import LateMinute, Written
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.partitions import Partitions, day_of, despite_drops
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
@@ -91,6 +91,29 @@ class PostgresTrades:
         """As ports.TradeStore says."""
         found = await self.read(instrument, limit=1, stream=stream)
         return found[0] if found else None
+
+    async def late(self, exchange: str, limit: int, after: LateMinute | None = None) -> list[LateMinute]:
+        """As ports.TradeStore says."""
+        text = """
+            SELECT i.id, l.stream, l.open_time, l.marked_at FROM trade_late l JOIN instrument i USING (instrument_id)
+            WHERE i.exchange = $1 AND ($3::text IS NULL OR (i.id COLLATE "C", l.stream, l.open_time) > ($3, $4, $5))
+            ORDER BY i.id COLLATE "C", l.stream, l.open_time LIMIT $2"""
+        last = (None, 0, 0) if after is None else (after.instrument, CODE[after.stream], after.open_ns)
+        rows = await self._pool.run("read late minutes", lambda connection: connection.fetch(text, exchange, limit, *last))
+        return [LateMinute(row[0], STREAMS[row[1] - 1], row[2], row[3]) for row in rows]
+
+    async def remade(self, done: Sequence[LateMinute]) -> None:
+        """As ports.TradeStore says."""
+        text = """
+            DELETE FROM trade_late l USING (
+                SELECT instrument_id, stream, open_time, marked_at
+                FROM unnest($1::text[], $2::int[], $3::timestamptz[], $4::timestamptz[]) AS d(id, stream, open_time, marked_at)
+                JOIN instrument i ON i.id = d.id
+            ) d
+            WHERE l.instrument_id = d.instrument_id AND l.stream = d.stream AND l.open_time = d.open_time AND l.marked_at = d.marked_at"""
+        rows = [(m.instrument, CODE[m.stream], m.open_ns, m.mark_ns) for m in done]
+        if rows:
+            await self._pool.write("clear late minutes", lambda connection: connection.execute(text, *zip(*rows, strict=True)))
 
 
 def _rows(trades: Sequence[Trade], keys: dict[str, int], known_at_ns: int) -> list[Row]:
