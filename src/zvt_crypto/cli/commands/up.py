@@ -28,9 +28,14 @@ FIRST_S = 15.0  # a run of a few seconds still waits so long for the exchange
 
 
 def run_up(settings: Settings, *, seconds: float | None, view: bool) -> int:
-    """Until Ctrl-C, SIGTERM, or the seconds have passed. Raises StoreError at the end where rows were dropped."""
+    """Until Ctrl-C, SIGTERM, or the seconds have passed. Raises StoreError at the end where rows were dropped. Where Redis is shared, all
+    roles in this one process, so that others may join."""
     check_seconds(seconds)
     check_exchanges(settings.ingest.exchanges)
+    if settings.live.redis is not None:
+        from zvt_crypto.cli.commands.roles import ALL, run_roles
+
+        return run_roles(settings, ALL, seconds=seconds)
 
     async def go() -> int:
         console = make_console()

@@ -1,0 +1,73 @@
+"""A Redis or Valkey server by its address: one server, behind Sentinel, or a Cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from zvt_crypto.domain.errors import BadConfig, StoreUnavailable, shown
+
+TIMEOUT_S = 2.0  # of a command; those that wait on purpose say so themselves
+USUAL_PORT, SENTINEL_PORT = 6379, 26379
+_PACKAGE = "live.redis needs the package redis: pip install 'zvt-crypto[redis]'"
+
+
+async def open_redis(url: str) -> Any:
+    """A client that answers. Raises BadConfig for an address that is none, StoreUnavailable where nobody answers."""
+    try:
+        import redis.asyncio
+        import redis.exceptions
+    except ModuleNotFoundError:
+        raise BadConfig(_PACKAGE) from None
+    client = _client(url)
+    try:
+        await client.ping()
+    except (redis.exceptions.RedisError, OSError) as error:
+        await client.aclose()
+        raise StoreUnavailable(f"cannot reach Redis at {place_of(url)}: {type(error).__name__}: {error}") from None
+    return client
+
+
+def place_of(url: str) -> str:
+    """The servers of an address, without its login."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _client(url: str) -> Any:
+    import redis.asyncio
+
+    parts = urlsplit(url)
+    plain, _, form = parts.scheme.partition("+")
+    if plain not in ("redis", "rediss", "unix") or form not in ("", "sentinel", "cluster") or (plain == "unix" and form):
+        raise BadConfig(f"live.redis {shown(place_of(url))} is no address: redis://, rediss://, redis+sentinel:// or redis+cluster://")
+    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    if not form:
+        try:
+            return redis.asyncio.Redis.from_url(url, **timeouts)
+        except ValueError as error:
+            raise BadConfig(f"live.redis {shown(place_of(url))} is no address of a Redis server: {error}") from None
+    login = _login(parts) | ({"ssl": True} if plain == "rediss" else {})
+    if form == "cluster":
+        nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in _places(parts, USUAL_PORT)]
+        return redis.asyncio.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **login, **timeouts)
+    name = parts.path.strip("/").partition("/")[0]
+    if not name:
+        raise BadConfig(f"live.redis {shown(place_of(url))} names no master: redis+sentinel://host:port,host:port/name")
+    sentinel = redis.asyncio.Sentinel(_places(parts, SENTINEL_PORT), **timeouts)  # type: ignore[no-untyped-call]
+    return sentinel.master_for(name, **login, **timeouts)
+
+
+def _login(parts: SplitResult) -> dict[str, Any]:
+    user, colon, password = parts.netloc.rpartition("@")[0].partition(":")
+    return {"username": unquote(user) or None, "password": unquote(password)} if colon else {}
+
+
+def _places(parts: SplitResult, usual: int) -> list[tuple[str, int]]:
+    """Hosts with their ports. Raises BadConfig."""
+    made: list[tuple[str, int]] = []
+    for place in parts.netloc.rpartition("@")[2].split(","):
+        host, _, port = place.rpartition(":") if ":" in place.rpartition("]")[2] else (place, "", str(usual))
+        if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+            raise BadConfig(f"live.redis: {shown(place)} is no host with a port")
+        made.append((host.strip("[]"), int(port)))
+    return made
