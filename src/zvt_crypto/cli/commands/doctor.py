@@ -16,7 +16,7 @@ import msgspec
 
 from zvt_crypto.api.server import listening_error
 from zvt_crypto.cli import exits
-from zvt_crypto.cli.commands.processes import leases_finding
+from zvt_crypto.cli.commands.processes import leases_finding, redis_finding
 from zvt_crypto.cli.each import check_exchanges
 from zvt_crypto.cli.finding import Finding
 from zvt_crypto.cli.out import print_json
@@ -58,6 +58,7 @@ async def _findings(settings: Settings, exchanges: Sequence[str], offline: bool)
     yield _disk(settings.data_dir)
     yield await _database(settings)
     if settings.live.redis is not None:
+        yield await redis_finding(settings)
         yield await leases_finding(settings)
     for name, endpoint in (("api", settings.api), ("ws", settings.ws)):
         yield _port(name, endpoint.host, endpoint.port)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 
 from zvt_crypto.cli.database import server_url
 from zvt_crypto.cli.finding import Finding
-from zvt_crypto.cli.settings import Settings
+from zvt_crypto.cli.settings import Settings, redis_url
 from zvt_crypto.domain.errors import StoreError, ZvtCryptoError
 from zvt_crypto.ports import LeaseState
 from zvt_crypto.services.leases import PROCESS
 
 LATELY_S = 600.0  # what nobody held for longer may be of settings of before
 LONGEST = 6  # processes named one by one
+
+
+async def redis_finding(settings: Settings) -> Finding:
+    """Whether the server that processes share answers, and what it is."""
+    from zvt_crypto.stores.redis.address import open_redis, place_of, told_version
+
+    try:
+        address = redis_url(settings) or ""
+        began = time.monotonic()
+        client = await open_redis(address)
+        try:
+            said = await told_version(client)
+        finally:
+            await client.aclose()
+    except ZvtCryptoError as error:
+        return Finding("redis", "fail", str(error), "is the server up, the address right? live.redis in the settings")
+    return Finding("redis", "ok", f"{said} at {place_of(address)}, {(time.monotonic() - began) * 1_000:.0f} ms")
 
 
 async def leases_finding(settings: Settings) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -15,17 +16,36 @@ _PACKAGE = "live.redis needs the package redis: pip install 'zvt-crypto[redis]'"
 async def open_redis(url: str) -> Any:
     """A client that answers. Raises BadConfig for an address that is none, StoreUnavailable where nobody answers."""
     try:
-        import redis.asyncio
-        import redis.exceptions
+        client = _client(url)
     except ModuleNotFoundError:
         raise BadConfig(_PACKAGE) from None
-    client = _client(url)
     try:
         await client.ping()
-    except (redis.exceptions.RedisError, OSError) as error:
+    except driver_errors() as error:
         await client.aclose()
         raise StoreUnavailable(f"cannot reach Redis at {place_of(url)}: {type(error).__name__}: {error}") from None
     return client
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What the driver raises where a server does not answer, or not rightly; its Cluster has an error that is none of its others."""
+    import redis.exceptions
+
+    return redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError, TimeoutError, asyncio.IncompleteReadError
+
+
+async def told_version(client: Any) -> str:
+    """`Valkey 9.1.2, cluster`: whose server it is, and how it stands. Raises StoreUnavailable."""
+    try:
+        if hasattr(client, "get_random_node"):
+            answers = await client.info("server", target_nodes=client.get_random_node())
+        else:
+            answers = await client.info("server")
+    except driver_errors() as error:
+        raise StoreUnavailable(f"Redis does not tell what it is: {error}") from None
+    name = "Valkey" if "valkey_version" in answers else "Redis"
+    version = answers.get("valkey_version") or answers.get("redis_version", "of an unknown version")
+    return f"{name} {version}, {answers.get('server_mode') or answers.get('redis_mode', 'standalone')}"
 
 
 def place_of(url: str) -> str:

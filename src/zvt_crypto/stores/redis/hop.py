@@ -29,6 +29,7 @@ from zvt_crypto.domain.market import (
 )
 from zvt_crypto.engine.shares import shard_of
 from zvt_crypto.ports import Clock, Feed, Fence, LiveState, Observer, Written
+from zvt_crypto.stores.redis.address import driver_errors
 
 SHARDS = 16
 FEED_ENTRIES = 200_000  # a shard: what a recorder may fall behind
@@ -73,9 +74,7 @@ class Away:
     """Turns what the driver raises into StoreUnavailable."""
 
     def __init__(self) -> None:
-        import redis.exceptions
-
-        self.errors = (redis.exceptions.RedisError, OSError, TimeoutError, asyncio.IncompleteReadError)
+        self.errors = driver_errors()
 
     async def ask(self, what: str, work: Awaitable[Any]) -> Any:
         """The answer."""
@@ -285,7 +284,7 @@ class FeedReader:
             told = await self._client.xinfo_stream(feed_key(self._shard))
         except redis.exceptions.ResponseError:
             return place  # there is none yet
-        except (redis.exceptions.RedisError, OSError) as error:
+        except self._away.errors as error:
             raise StoreUnavailable(f"Redis: {error}") from None
         last = told["last-generated-id"]
         return place if _order(last.decode() if isinstance(last, bytes) else last) >= _order(place) else "0-0"
