@@ -51,6 +51,7 @@ def test_policies_are_set_shown_and_dropped(filled: Zvt) -> None:
         (["compact", "1d", "--older-than", "3"], "kline_1d has no packed form"),
         (["compact", "1m", "--older-than", "0"], "--older-than 0 is less than a day"),
         (["retain", "--older-than", "3"], "would forget everything"),
+        (["hypertables"], "the database has no TimescaleDB: this server does not have it"),
         (["archive", "somewhere", "1m"], "--older-than says how many days old"),
         (["archive", "somewhere"], "what to archive is missing"),
         (["archive", "somewhere", "--verify"], "no manifest"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 import sys
@@ -174,7 +175,7 @@ from zvt_crypto.stores.postgres.compact import compact
 async def main():
     store = await open_store(sys.argv[1])
     print("ready", flush=True)
-    await compact(store.pool, Interval.MIN_1, parse_time("2024-09-01"))
+    await compact(store.pool, Interval.MIN_1, parse_time("2024-09-01"), lambda text: print(text, flush=True))
     print("done", flush=True)
     await store.close()
 asyncio.run(main())
@@ -190,8 +191,11 @@ async def test_a_compactor_killed_at_any_moment_loses_and_doubles_nothing(databa
     for _ in range(12):
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", PACKER, database_url, stdout=asyncio.subprocess.PIPE)
         assert await process.stdout.readline() == b"ready\n"
-        await asyncio.sleep(chance.uniform(0, 0.02))
-        process.send_signal(signal.SIGKILL)
+        for _ in range(chance.randrange(3)):
+            await process.stdout.readline()
+        await asyncio.sleep(chance.uniform(0, 0.01))
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGKILL)
         kills += b"done" not in await process.stdout.read()
         await process.wait()
         assert sum(await held(sql)) == 4800

@@ -685,6 +685,18 @@ def storage_rollup(config: Config = None, data_dir: DataDir = None) -> None:
     _end(run_rollup(_settings(config, data_dir, {})))
 
 
+@storage.command("hypertables")
+def storage_hypertables(
+    aggregates: Annotated[bool, typer.Option("--aggregates", help="And continuous aggregates of minutes, by hour and day.")] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """On TimescaleDB: make hypertables of the tables that are divided by time, while they are empty."""
+    from zvt_crypto.cli.commands.storage import run_hypertables
+
+    _end(run_hypertables(_settings(config, data_dir, {}), aggregates=aggregates))
+
+
 @storage.command("retain")
 def storage_retain(
     targets: Annotated[list[str] | None, typer.Argument(help="Intervals or channels. [default: all with a policy]")] = None,

@@ -63,6 +63,7 @@ def run_status(settings: Settings, *, as_json: bool) -> int:
 
 def run_policy(settings: Settings, target: str | None, *, compact: str | None, retain: str | None, as_json: bool) -> int:
     """Set, drop (`off`) or show policies."""
+    from zvt_crypto.stores.postgres.hypertables import apply_policies
     from zvt_crypto.stores.postgres.policies import Action, drop_policy, parse_target, read_policies, set_policy
 
     if target is None and (compact or retain):
@@ -81,6 +82,8 @@ def run_policy(settings: Settings, target: str | None, *, compact: str | None, r
                 for action, days in wanted:
                     assert chosen is not None
                     await (drop_policy(connection, chosen, action) if days is None else set_policy(connection, chosen, action, days))
+                if wanted:
+                    await apply_policies(connection)
                 return await read_policies(connection)
 
             return await pool.write("set a policy", work)
@@ -157,6 +160,23 @@ def run_rollup(settings: Settings) -> int:
             return await Rollups(store, SystemClock(), Silent()).catch_up()
 
     print(f"{run(go)} longer klines were made or corrected")
+    return exits.OK
+
+
+def run_hypertables(settings: Settings, *, aggregates: bool) -> int:
+    """Make hypertables of the divided tables while they are empty."""
+    from zvt_crypto.stores.postgres.hypertables import apply_policies, make_aggregates, make_hypertables
+
+    async def go() -> tuple[list[str], list[str]]:
+        async with _open(settings) as pool:
+            made = await make_hypertables(pool)
+            await pool.write("apply policies", apply_policies)
+            return made, await make_aggregates(pool) if aggregates else []
+
+    made, views = run(go)
+    print(f"hypertables: {', '.join(made) or 'none new: a table that holds rows stays as it is'}")
+    if aggregates:
+        print(f"continuous aggregates: {', '.join(views) or 'none new'}")
     return exits.OK
 
 

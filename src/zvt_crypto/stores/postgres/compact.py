@@ -21,6 +21,7 @@ from zvt_crypto.domain.time import NS_PER_DAY, Interval, to_rfc3339
 from zvt_crypto.stores.postgres.bars import Bars, joined, pack, unpack
 from zvt_crypto.stores.postgres.chunks import PACKABLE, span_of, thaw
 from zvt_crypto.stores.postgres.copied import copy_bars
+from zvt_crypto.stores.postgres.hypertables import decompress
 from zvt_crypto.stores.postgres.partitions import Partition, Partitions, drop_if_empty, is_partitioned, list_partitions, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Pool
 
@@ -58,6 +59,8 @@ async def compact(pool: Pool, interval: Interval, before_ns: int, tell: Callable
     assert interval in PACKABLE
     done = Compacted()
     for month in await pool.run("list what can be packed", partial(_months, interval=interval, before_ns=before_ns)):
+        if "." in month.name:  # a hypertable's chunk, which the extension may have compressed
+            await pool.run(f"decompress {month.name}", partial(decompress, chunk=month.name))
         for key in await pool.run(f"list the instruments of {month.name}", partial(_instruments, month=month)):
             done = done.plus(await _patiently(pool, f"pack {month.name}", partial(_pack_month, interval=interval, month=month, key=key)))
         if month.name != f"kline_{interval.slug}":

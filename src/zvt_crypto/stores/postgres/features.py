@@ -31,8 +31,8 @@ class Features(NamedTuple):
 
     @property
     def cold_form(self) -> str:
-        """How old rows are kept small here."""
-        return "timescaledb compression" if self.compresses and self.hypertables else "packed chunks"
+        """How old rows are kept small here: packed chunks everywhere; where the extension compresses, that comes before, by policy."""
+        return "packed chunks, timescaledb compression before" if self.compresses and self.hypertables else "packed chunks"
 
 
 async def find_features(connection: Connection) -> Features:

@@ -82,12 +82,20 @@ class Partition(NamedTuple):
 
 
 async def list_partitions(connection: Connection, parent: str) -> list[Partition]:
-    """By time; empty for a table that has none. Names tell no spans: they are read from what the server enforces."""
+    """By time; empty for a table that has none. Chunks of a hypertable are partitions, too.
+
+    Names tell no spans: they are read from what the server enforces.
+    """
     text = """
         SELECT c.relname, (regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \\(''([^'']+)''\\) TO \\(''([^'']+)''\\)'))::timestamptz[]
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = to_regclass(quote_ident($1)) AND c.relispartition"""
-    return sorted((Partition(name, *bounds) for name, bounds in await connection.fetch(text, parent)), key=lambda each: each.low_ns)
+    found = [Partition(name, *bounds) for name, bounds in await connection.fetch(text, parent)]
+    if not found and await connection.fetchval("SELECT to_regclass('timescaledb_information.chunks')") is not None:
+        text = """SELECT format('%I.%I', chunk_schema, chunk_name), range_start, range_end FROM timescaledb_information.chunks
+            WHERE hypertable_name = $1"""
+        found = [Partition(*row) for row in await connection.fetch(text, parent)]
+    return sorted(found, key=lambda each: each.low_ns)
 
 
 async def is_partitioned(connection: Connection, table: str) -> bool:

@@ -71,6 +71,27 @@ CREATE TABLE rollup_due (
 
 COMMENT ON TABLE rollup_due IS 'days of which minutes (or the day itself) came late or were corrected: longer klines are to be made again';
 
+CREATE OR REPLACE FUNCTION zvt_add_partition(parent TEXT, name TEXT, low TIMESTAMPTZ, high TIMESTAMPTZ) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    -- A hypertable divides itself.
+    IF (SELECT relkind FROM pg_class WHERE oid = to_regclass(quote_ident(parent))) <> 'p' THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('zvt_add_partition'));
+    IF to_regclass(quote_ident(name)) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
+    EXECUTE format('CREATE TRIGGER known_instrument AFTER INSERT ON %I REFERENCING NEW TABLE AS arrived '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION zvt_known_instrument()', name);
+    IF starts_with(parent, 'kline_') THEN
+        EXECUTE format('CREATE TRIGGER keeps_versions AFTER UPDATE ON %I REFERENCING OLD TABLE AS gone NEW TABLE AS came '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version(%L)', name, substr(parent, 7));
+    END IF;
+    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
+END $$;
+
 CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
     INSERT INTO kline_revision (slug, served, recorded_at, instrument_id, trades, open_time, known_at,
@@ -148,6 +169,23 @@ BEGIN
             USING ERRCODE = '23503', CONSTRAINT = 'known_instrument', DETAIL = format('Key (instrument_id)=(%s) is not present.', unknown);
     END IF;
     RETURN NULL;
+END $$;
+
+CREATE OR REPLACE FUNCTION zvt_add_partition(parent TEXT, name TEXT, low TIMESTAMPTZ, high TIMESTAMPTZ) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('zvt_add_partition'));
+    IF to_regclass(quote_ident(name)) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
+    EXECUTE format('CREATE TRIGGER known_instrument AFTER INSERT ON %I REFERENCING NEW TABLE AS arrived '
+                   'FOR EACH STATEMENT EXECUTE FUNCTION zvt_known_instrument()', name);
+    IF starts_with(parent, 'kline_') THEN
+        EXECUTE format('CREATE TRIGGER keeps_versions AFTER UPDATE ON %I REFERENCING OLD TABLE AS gone NEW TABLE AS came '
+                       'FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version(%L)', name, substr(parent, 7));
+    END IF;
+    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
 END $$;
 
 CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
