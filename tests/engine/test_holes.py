@@ -15,9 +15,9 @@ from zvt_crypto.domain.market import BookSample, Funding, MarkPrice
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.engine.holes import DAMAGED, gaps_of_break
 from zvt_crypto.ports import SpoolBreak
 from zvt_crypto.services.feed import MemoryFeed
-from zvt_crypto.services.holes import DAMAGED, gaps_of_break
 from zvt_crypto.services.record import Recorder
 from zvt_crypto.stores.files.spool import FileSpool
 

@@ -17,10 +17,10 @@ from zvt_crypto.domain.market import Gap, Trade
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.engine.holes import Holes
 from zvt_crypto.ports import Subscription
 from zvt_crypto.services.backfill import Backfill, BackfillOptions
 from zvt_crypto.services.bars import BarOptions
-from zvt_crypto.services.holes import Holes
 from zvt_crypto.services.options import IngestOptions
 from zvt_crypto.services.platform import Platform, PlatformOptions
 

@@ -46,10 +46,20 @@ class TradesDoubted(msgspec.Struct, frozen=True, gc=False, tag="trades_doubted",
     recv_ns: int = 0
 
 
+class FeedPosition(msgspec.Struct, frozen=True, gc=False, tag="position", tag_field="kind"):
+    """All that a shard of the shared feed said up to here came before this: who stores events stores it together with them.
+
+    `mark`: what the feed's reader needs in order to go on from here; nobody else reads it.
+    """
+
+    shard: int
+    mark: bytes
+
+
 BookEvent = BookSnapshot | BookDelta | BookStale
 FeedEvent = Trade | Kline | BookSnapshot | BookDelta | BookStale | Ticker | BestQuote | Funding | MarkPrice
 MarketEvent = FeedEvent | TradesDoubted  # what a connection says
-Event = FeedEvent | BookSample | Gap | StreamStatus
+Event = FeedEvent | BookSample | Gap | StreamStatus | FeedPosition
 
 # At equal times facts come before what is concluded from them: books and trades before the bar that they close.
 RANK: dict[type, int] = {
@@ -65,4 +75,5 @@ RANK: dict[type, int] = {
     Funding: 9,
     Ticker: 10,
     Kline: 11,
+    FeedPosition: 12,
 }

@@ -19,8 +19,8 @@ from zvt_crypto.domain.errors import ConstraintViolated, Disconnected, StoreErro
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookSample, BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import NS_PER_S
+from zvt_crypto.engine.holes import Holes, gaps_of_break
 from zvt_crypto.ports import Clock, Feed, Observer, Spool, Store
-from zvt_crypto.services.holes import Holes, gaps_of_break
 
 Row = TypeVar("Row", Trade, Kline, Funding, MarkPrice, BookSample, Gap)
 RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, BookSample, Gap)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import msgspec
 
 from zvt_crypto.domain.errors import BadConfig, StoreError
-from zvt_crypto.domain.events import FEED_VERSION, Event, StreamStatus
+from zvt_crypto.domain.events import FEED_VERSION, Event, FeedPosition, StreamStatus
 from zvt_crypto.ports import SpoolBreak
 from zvt_crypto.stores.files.segment import MAGIC, magic_of, read_at, record_of, scan
 
@@ -267,7 +267,7 @@ class FileSpool:
                 else:
                     found.append(_Break(dict(known), {}, damaged))
             event = self._decode(payload)
-            if isinstance(event, StreamStatus):
+            if isinstance(event, StreamStatus | FeedPosition):
                 continue
             key = (type(event), event.instrument, *(getattr(event, name, None) for name in _STREAM_OF))
             known[key] = event
