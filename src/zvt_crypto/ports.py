@@ -14,7 +14,7 @@ import msgspec
 
 from zvt_crypto.domain.checks import CheckReport
 from zvt_crypto.domain.coverage import Coverage, Difference
-from zvt_crypto.domain.events import BookEvent, Event, MarketEvent
+from zvt_crypto.domain.events import BookEvent, Event, FeedPosition, MarketEvent
 from zvt_crypto.domain.instrument import CryptoAsset, Instrument, Instruments
 from zvt_crypto.domain.market import (
     BookSnapshot,
@@ -428,6 +428,19 @@ class FactStore(Protocol):
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]: ...
 
 
+class Recording(Protocol):
+    """What a recorder of a shared feed stores: events, and up to where the feed is stored with them. All of it, or nothing."""
+
+    async def record(self, events: Sequence[Event], known_at_ns: int, positions: Sequence[FeedPosition] = ()) -> None:
+        """Trades, final and forming klines, funding, marks, samples of books and gaps, each as its noun's store does it; of a shard's
+        positions the last one stays."""
+        ...
+
+    async def positions(self) -> list[FeedPosition]:
+        """By shard; none for a shard of which nothing is stored."""
+        ...
+
+
 class CoverageStore(Protocol):
     """What is complete, missing, filled and revised. Ranges are [start_ns, end_ns); None: from the first row, to the last."""
 
@@ -518,6 +531,7 @@ class Store(Protocol):
     versions: VersionStore
     checksums: ChecksumStore
     due: DueStore
+    recording: Recording
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""

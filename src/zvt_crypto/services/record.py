@@ -1,7 +1,8 @@
 """From the feed into the store, and nothing acknowledged is ever lost.
 
 What is recorded: every trade, every final kline (forming ones are rebuilt from trades, and would fill the revisions), funding, gaps,
-mark prices thinned to one row a second and instrument, and the samples that `books` takes of live books.
+mark prices thinned to one row a second and instrument, and the samples that `books` takes of live books. Positions of a shared feed are
+stored in one transaction with all that came before them.
 
 When the store does not answer, rows wait: in the batch at hand, in the reader's queue, then in a file that survives the process.
 Only when all are full is something dropped; then it is counted, and a Gap says what is missing, so that backfill can heal it.
@@ -10,20 +11,22 @@ Only when all are full is something dropped; then it is counted, and a Gap says 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from zvt_crypto.domain.errors import ConstraintViolated, Disconnected, StoreError, StoreUnavailable
-from zvt_crypto.domain.events import Event
+from zvt_crypto.domain.events import Event, FeedPosition
 from zvt_crypto.domain.market import BookSample, BookSnapshot, Funding, Gap, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.engine.holes import Holes, gaps_of_break
 from zvt_crypto.ports import Clock, Feed, Observer, Spool, Store
 
+Stored = TypeVar("Stored", bound=Event)
 Row = TypeVar("Row", Trade, Kline, Funding, MarkPrice, BookSample, Gap)
-RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, BookSample, Gap)
+RECORDED: tuple[type, ...] = (Trade, Kline, Funding, MarkPrice, BookSample, Gap, FeedPosition)
 
 
 class RecordOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +202,18 @@ class Recorder:
 
     async def _write(self, events: Sequence[Event]) -> None:
         """Until the store has acknowledged them all, or refused some for what they are."""
+        positions = [e for e in events if isinstance(e, FeedPosition)]
+        if not positions:
+            await self._write_nouns(events)
+            return
+        rows = [e for e in events if not isinstance(e, FeedPosition)]
+        try:
+            await self._persist(rows, lambda rows: self._store.recording.record(rows, self._clock.now_ns(), positions))
+        except ConstraintViolated:  # then noun by noun, which finds the wrong row; the position last
+            await self._write_nouns(rows)
+            await self._persist([], lambda _: self._store.recording.record([], self._clock.now_ns(), positions))
+
+    async def _write_nouns(self, events: Sequence[Event]) -> None:
         facts, now = self._store.facts, self._clock.now_ns
         await self._put([e for e in events if isinstance(e, Trade)], lambda rows: self._store.trades.append(rows, now()))
         await self._put([e for e in events if isinstance(e, Kline)], lambda rows: self._store.klines.upsert(rows, now()))
@@ -220,7 +235,7 @@ class Recorder:
             await self._put(rows[:middle], put)
             await self._put(rows[middle:], put)
 
-    async def _persist(self, rows: Sequence[Row], put: Callable[[Sequence[Row]], Awaitable[object]]) -> None:
+    async def _persist(self, rows: Sequence[Stored], put: Callable[[Sequence[Stored]], Awaitable[object]]) -> None:
         wait_s = self._options.first_wait_s
         while True:
             try:
@@ -232,7 +247,8 @@ class Recorder:
             else:
                 self._tell_up()
                 self.rows += len(rows)
-                self._observer.count("rows_stored", len(rows), kind=type(rows[0]).__name__)
+                for kind, count in Counter(type(row).__name__ for row in rows).items():
+                    self._observer.count("rows_stored", count, kind=kind)
                 return
 
     def _refuse(self, row: Event, reason: str) -> None:

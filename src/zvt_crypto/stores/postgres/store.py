@@ -11,6 +11,7 @@ from zvt_crypto.stores.postgres.instruments import PostgresInstruments
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.klines import PostgresKlines
 from zvt_crypto.stores.postgres.pool import Pool, connect_pool
+from zvt_crypto.stores.postgres.recording import PostgresRecording
 from zvt_crypto.stores.postgres.schema import check_revision
 from zvt_crypto.stores.postgres.trades import PostgresTrades
 from zvt_crypto.stores.postgres.versions import PostgresVersions
@@ -28,6 +29,7 @@ class PostgresStore:
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
         self.due = PostgresDue(pool)
+        self.recording = PostgresRecording(pool, keys)
         self.checksums = PostgresChecksums(pool)
         self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
 

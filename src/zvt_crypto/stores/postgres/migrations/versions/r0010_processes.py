@@ -21,12 +21,23 @@ CREATE TABLE lease (
 ) WITH (fillfactor = 50)
 """
 
+# Up to where the shared feed is stored: written in the transaction that stores the rows before it.
+POSITION = """
+CREATE TABLE feed_position (
+    shard INTEGER PRIMARY KEY,
+    mark BYTEA NOT NULL,
+    stored_at TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
+) WITH (fillfactor = 50)
+"""
+
 
 def upgrade() -> None:
     """Make the tables."""
     op.get_bind().exec_driver_sql(LEASE)
+    op.get_bind().exec_driver_sql(POSITION)
 
 
 def downgrade() -> None:
-    """Forget who held what: processes of the older build know none of it."""
+    """Forget who held what, and what of the feed is stored: processes of the older build know none of it."""
     op.get_bind().exec_driver_sql("DROP TABLE lease")
+    op.get_bind().exec_driver_sql("DROP TABLE feed_position")
