@@ -17,6 +17,7 @@ from zvt_crypto.domain.errors import BadInput, StoreUnavailable
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.engine.shares import shard_of
 from zvt_crypto.ports import ExchangeConnector, Feed, LiveState, Store, Subscription
+from zvt_crypto.services.booklog import BookLogOptions
 from zvt_crypto.services.books import BookOptions
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.leases import Held, LeaseKeeper
@@ -25,7 +26,9 @@ from zvt_crypto.services.platform import Platform, PlatformOptions, Sink, TapFee
 from zvt_crypto.services.record import Recorder, RecordOptions
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
-from zvt_crypto.stores.redis.hop import SHARDS, FeedReader, FeedStore, LiveSender, Streams, Watch
+from zvt_crypto.stores.redis.reading import FeedReader
+from zvt_crypto.stores.redis.sending import FeedStore, LiveSender
+from zvt_crypto.stores.redis.streams import SHARDS, Streams
 
 TABLES_S = 30.0  # between two looks at the instruments that others list
 FIRST_TABLES_S = 1.0  # while there are none
@@ -99,30 +102,16 @@ class IngestRole:
         report_sinks(self._shared, "publish", "Redis takes nothing", [platform.sink for platform in self._platforms.values()])
 
     async def _follow(self, held: Held) -> None:
-        """Begun again from what is stored whenever Redis has lost what it was told: what nobody recorded yet is fetched then."""
-        while True:
-            follow = asyncio.create_task(self._follow_once(held))
-            watch = asyncio.create_task(Watch(self._shared.redis, self._shared.clock).lost())
-            try:
-                done, _ = await asyncio.wait({follow, watch}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in (follow, watch):
-                    task.cancel()
-                await asyncio.wait({follow, watch})
-            if follow in done:
-                return follow.result()
-            self._shared.observer.note("error", "redis_lost_data", shard=watch.result(), lease=held.name)
-
-    async def _follow_once(self, held: Held) -> None:
         shared, chosen = self._shared, self._shared.settings.ingest
         _, exchange, part = held.name.split(":")
         shard = int(part.partition("/")[0])
         books = BookOptions(levels=chosen.book_levels, every_s=chosen.book_every_s)
+        log = BookLogOptions() if chosen.book_log else None
         async with contextlib.AsyncExitStack() as stack:
             connector = await stack.enter_async_context(open_connector(shared.settings, exchange, observer=shared.observer))
             spool = open_spool(shared.settings, f"{exchange}-{part.replace('/', '-of-')}")
             stack.callback(spool.close)
-            streams, live = Streams(shared.redis, held), MemoryLiveState()
+            streams, live = Streams(shared.redis, held.name, held), MemoryLiveState()
             stack.push_async_callback(streams.close)
             known = await shared.store.instruments.load_assets(exchange)
             platform = Platform(
@@ -134,7 +123,9 @@ class IngestRole:
                 feed=TapFeed(MemoryFeed(shared.observer), self._pulse.take),
                 live=live,
                 sink=lambda feed: Hop(streams, feed, live, shared, spool),
-                options=PlatformOptions(books=books) if shard == 0 else PlatformOptions(books=books, heal_s=0.0),
+                options=PlatformOptions(books=books, book_log=log)
+                if shard == 0
+                else PlatformOptions(books=books, book_log=log, heal_s=0.0),
                 describe=name_new_assets(known),
             )
             self._platforms[held.name] = platform

@@ -35,7 +35,7 @@ class Shared:
         self.health.watch("redis", self._ping)
 
     async def _ping(self) -> None:
-        from zvt_crypto.stores.redis.hop import Away
+        from zvt_crypto.stores.redis.streams import Away
 
         await Away().ask("reach the server", self.redis.ping())
 

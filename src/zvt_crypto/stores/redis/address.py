@@ -55,12 +55,14 @@ def place_of(url: str) -> str:
 
 def _client(url: str) -> Any:
     import redis.asyncio
+    from redis.backoff import NoBackoff
 
     parts = urlsplit(url)
     plain, _, form = parts.scheme.partition("+")
     if plain not in ("redis", "rediss", "unix") or form not in ("", "sentinel", "cluster") or (plain == "unix" and form):
         raise BadConfig(f"live.redis {shown(place_of(url))} is no address: redis://, rediss://, redis+sentinel:// or redis+cluster://")
-    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+    retry = redis.asyncio.retry.Retry(NoBackoff(), 1)  # who uses it asks again by its own rule, and says so
+    timeouts: dict[str, Any] = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S, "retry": retry}
     if not form:
         try:
             return redis.asyncio.Redis.from_url(url, **timeouts)
