@@ -1,4 +1,5 @@
-"""Rows into the embedded PostgreSQL: ours, SQLAlchemy and asyncpg's executemany, one after the other, on the same tables.
+"""Rows into the embedded PostgreSQL: ours, SQLAlchemy and asyncpg's executemany, one after the other, on the same tables; and the
+mission's literal schema (VARCHAR ids, DECIMAL values, three indexes), filled as ours is, in the same run.
 
 Every contender stores the same klines in `kline_1m` (partitioned, with all its checks and triggers), each on bars of its own, in one
 transaction a batch, on the server's default settings (fsync on). `known` is the same batch again: nothing changes, everything is
@@ -14,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
@@ -119,11 +121,14 @@ async def measure(url: str, rows: int, peer_rows: int) -> dict[str, float]:
     figures["batches_of_20_s"] = await rate(50, lambda: _repeat(50, lambda: store.klines.upsert(few, START)))
     forming = [msgspec.structs.replace(bars[n * (len(bars) // 20)], final=False, open_ns=START + 40_000 * NS_PER_MINUTE) for n in range(20)]
     figures["forming_updates_s"] = 20 * await rate(50, lambda: _repeat(50, lambda: store.klines.upsert(_moved(forming), START)))
+    late = START + 365 * 86_400 * 10**9  # as a backfill or an import: each day is marked to be rolled
+    figures["backfill_rows_s"] = await rate(len(bars), lambda: store.klines.upsert(bars, late), clear)
     deals = trades(names[0], rows)
     await store.trades.append(deals, START)
     figures["trade_rows_s"] = await rate(len(deals), lambda: store.trades.append(deals, START), clear_trades)
 
     figures["peer_executemany_rows_s"] = await rate(len(peer_bars), lambda: executemany(admin, peer_bars, keys), clear)
+    figures["peer_literal_rows_s"] = await literal_rate(admin, bars)
     figures["peer_sqlalchemy_rows_s"] = await sqlalchemy_rate(url, peer_bars, keys, clear)
     await admin.close()
     await store.close()
@@ -146,6 +151,44 @@ async def executemany(connection: asyncpg.Connection, bars: list[Kline], keys: d
     text = f"INSERT INTO kline_1m ({', '.join(COLUMNS)}) VALUES ({places}) ON CONFLICT (instrument_id, open_time) DO UPDATE SET {replaced}"
     async with connection.transaction():
         await connection.executemany(text, plain_rows(bars, keys))
+
+
+LITERAL = """
+CREATE TABLE crypto_pair_literal (id VARCHAR PRIMARY KEY);
+CREATE TABLE cryptopair_1m_literal (
+    id VARCHAR PRIMARY KEY, entity_id VARCHAR NOT NULL REFERENCES crypto_pair_literal(id), timestamp TIMESTAMP NOT NULL,
+    open_price DECIMAL NOT NULL, high_price DECIMAL NOT NULL, low_price DECIMAL NOT NULL, close_price DECIMAL NOT NULL,
+    volume DECIMAL NOT NULL, turnover DECIMAL);
+CREATE INDEX idx_crypto_kdata_entity_time ON cryptopair_1m_literal(entity_id, timestamp);
+CREATE INDEX idx_crypto_kdata_time ON cryptopair_1m_literal(timestamp);
+CREATE TEMP TABLE incoming_literal (LIKE cryptopair_1m_literal) ON COMMIT DELETE ROWS;
+"""
+LITERAL_VALUES = ("open_price", "high_price", "low_price", "close_price", "volume", "turnover")
+
+
+async def literal_rate(connection: asyncpg.Connection, bars: list[Kline]) -> float:
+    """The specification's table as it is written, filled as ours is: COPY to a temporary table, one INSERT ON CONFLICT."""
+    await connection.execute(LITERAL)
+    await connection.executemany("INSERT INTO crypto_pair_literal VALUES ($1)", [(name,) for name in sorted({k.instrument for k in bars})])
+    rows = []
+    for k in bars:
+        at = to_datetime(k.open_ns).replace(tzinfo=None)
+        values = (Decimal(repr(value)) for value in (k.open, k.high, k.low, k.close, k.volume, k.turnover))
+        rows.append((f"{k.instrument}_{at:%Y-%m-%dT%H:%M:%S}", k.instrument, at, *values))
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in LITERAL_VALUES)
+
+    async def store() -> None:
+        async with connection.transaction():
+            await connection.copy_records_to_table("incoming_literal", records=rows)
+            await connection.execute(
+                f"INSERT INTO cryptopair_1m_literal SELECT * FROM incoming_literal ON CONFLICT (id) DO UPDATE SET {replaced}"
+            )
+
+    async def clear() -> None:
+        await connection.execute("TRUNCATE cryptopair_1m_literal")
+        await connection.execute("CHECKPOINT")
+
+    return await rate(len(rows), store, clear)
 
 
 async def sqlalchemy_rate(url: str, bars: list[Kline], keys: dict[str, int], clear: Callable[[], Awaitable[object]]) -> float:
@@ -185,7 +228,8 @@ def main() -> None:
     for name, value in figures.items():
         print(f"{name:>28} {value:>12,.0f}")
     ratios = {
-        f"{peer}.upsert": round(figures["upsert_rows_s"] / figures[f"peer_{peer}_rows_s"], 2) for peer in ("sqlalchemy", "executemany")
+        f"{peer}.upsert": round(figures["upsert_rows_s"] / figures[f"peer_{peer}_rows_s"], 2)
+        for peer in ("sqlalchemy", "executemany", "literal")
     }
     for name, ratio in ratios.items():
         print(f"{name:>28} {ratio:>11}x")

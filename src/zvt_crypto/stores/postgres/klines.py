@@ -7,6 +7,7 @@ Which version is served is one comparison, as in stores/precedence.py: (final, s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -135,18 +136,19 @@ class PostgresKlines:
     ) -> list[Kline]:
         """As ports.KlineStore says."""
         newest = limit is not None and start_ns is None
-        until = UNTIL.format(slug=interval.slug) if interval in PACKABLE else "0::bigint"
-        text, values = _ranged(_READ.format(table=_table(interval), until=until), start_ns, end_ns)
-        text += f" ORDER BY open_time {'DESC' if newest else 'ASC'}"
-        if limit is not None:
-            values.append(limit)
-            text += f" LIMIT ${len(values) + 1}"
+        text, values = _question(interval, start_ns, end_ns, limit, newest=newest)
 
         async def work(connection: Connection) -> list[Kline]:
             key = await self._keys.find(connection, instrument)
             if key is None or limit == 0:
                 return []
-            rows = await connection.fetch(text, key, *values)
+            rows: list[Row] = []
+            if newest and limit is not None and interval in self._partitions:  # of which most need not even be looked at
+                near = min(end_ns or FAR_NS, time.time_ns()) - 2 * limit * FIXED_NS[interval]
+                near_text, near_values = _question(interval, max(0, near), end_ns, limit, newest=True)
+                rows = await connection.fetch(near_text, key, *near_values)
+            if limit is None or len(rows) < limit:
+                rows = await connection.fetch(text, key, *values)
             until_ns = rows[0][10] * 1_000_000_000 if rows else await packed_until(connection, interval)
             is_full = newest and rows and len(rows) == limit
             if until_ns <= (rows[-1][0] if is_full else start_ns or 0):  # the answer does not reach back to what is packed
@@ -244,6 +246,16 @@ _ORDER = {interval: place for place, interval in enumerate(INTERVALS)}
 
 def _table(interval: Interval) -> str:
     return f"kline_{interval.slug}"
+
+
+def _question(interval: Interval, start_ns: int | None, end_ns: int | None, limit: int | None, *, newest: bool) -> tuple[str, list[int]]:
+    until = UNTIL.format(slug=interval.slug) if interval in PACKABLE else "0::bigint"
+    text, values = _ranged(_READ.format(table=_table(interval), until=until), start_ns, end_ns)
+    text += f" ORDER BY open_time {'DESC' if newest else 'ASC'}"
+    if limit is not None:
+        values.append(limit)
+        text += f" LIMIT ${len(values) + 1}"
+    return text, values
 
 
 def _ranged(text: str, start_ns: int | None, end_ns: int | None) -> tuple[str, list[int]]:
