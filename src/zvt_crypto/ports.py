@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from zvt_crypto.domain.booklog import BookSegment
 from zvt_crypto.domain.checks import CheckReport
 from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.events import BookEvent, Event, FeedPosition, MarketEvent
@@ -441,6 +442,35 @@ class Recording(Protocol):
         ...
 
 
+class BookLogStore(Protocol):
+    """Books in full: segments that follow one another."""
+
+    async def save(self, segments: Sequence[BookSegment], known_at_ns: int) -> None:
+        """A segment with the same instrument and start is stored once."""
+        ...
+
+    async def segment_at(self, instrument: str, at_ns: int) -> BookSegment | None:
+        """The one that answers for that instant; None where none was logged."""
+        ...
+
+    async def segments(self, instrument: str, start_ns: int, end_ns: int) -> Sequence[BookSegment]:
+        """Those that touch [start_ns, end_ns), by start."""
+        ...
+
+
+class Recording(Protocol):
+    """What a recorder of a shared feed stores: events, and up to where the feed is stored with them. All of it, or nothing."""
+
+    async def record(self, events: Sequence[Event], known_at_ns: int, positions: Sequence[FeedPosition] = ()) -> None:
+        """Trades, final and forming klines, funding, marks, samples of books and gaps, each as its noun's store does it; of a shard's
+        positions the last one stays."""
+        ...
+
+    async def positions(self) -> list[FeedPosition]:
+        """By shard; none for a shard of which nothing is stored."""
+        ...
+
+
 class CoverageStore(Protocol):
     """What is complete, missing, filled and revised. Ranges are [start_ns, end_ns); None: from the first row, to the last."""
 
@@ -530,6 +560,7 @@ class Store(Protocol):
     coverage: CoverageStore
     versions: VersionStore
     checksums: ChecksumStore
+    book_log: BookLogStore
     due: DueStore
     recording: Recording
 
@@ -551,6 +582,10 @@ class BookView(Protocol):
 
     def top(self, depth: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         """(bids, asks), best first, at most `depth` a side."""
+        ...
+
+    def whole(self) -> BookSnapshot:
+        """All that is known of it."""
         ...
 
 

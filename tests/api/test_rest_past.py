@@ -7,7 +7,9 @@ from decimal import Decimal
 import msgspec
 
 from api.api_parts import BTC, NOW, Api, make_kline
+from zvt_crypto.domain.market import BookSnapshot, BookStale
 from zvt_crypto.domain.time import NS_PER_S, to_rfc3339
+from zvt_crypto.engine.booklog import SegmentLog
 
 ASK = {"symbol": BTC.id, "interval": "1m"}
 
@@ -46,3 +48,24 @@ async def test_pairs_at_a_moment_are_those_that_were_listed_then(api: Api) -> No
     assert [await found(NOW + n * hour) for n in (-1, 0, 1, 2)] == [{}, {BTC.id: "0.01"}, {BTC.id: "0.1"}, {}]
     status, problem = await api.get("/pairs", at="2024-13-01")
     assert (status, problem["code"]) == (422, "bad_time")
+
+
+async def test_the_order_book_of_a_past_instant(api: Api) -> None:
+    log = SegmentLog(BookSnapshot(BTC.id, 7, [(99.0, 1.0), (98.5, 2.0)], [(101.0, 1.5)], NOW, NOW + 5_000_000), NOW)
+    log.take(BookStale(BTC.id, "gap after update 7", NOW + NS_PER_S), NOW + NS_PER_S)
+    await api.store.book_log.save([log.close(NOW + 2 * NS_PER_S)], NOW)
+    status, answer = await api.get("/orderbook", symbol=BTC.id, depth="1", at=to_rfc3339(NOW + NS_PER_S // 2))
+    assert status == 200
+    assert answer == {
+        "bids": [["99.00", "1.00000"]],
+        "asks": [["101.00", "1.50000"]],
+        "timestamp": to_rfc3339(NOW),
+        "symbol": BTC.id,
+        "stale": False,
+        "age_ms": 495,
+        "update_id": 7,
+    }
+    status, problem = await api.get("/orderbook", symbol=BTC.id, at=to_rfc3339(NOW + NS_PER_S))
+    assert (status, problem["code"]) == (503, "stale")
+    status, problem = await api.get("/orderbook", symbol=BTC.id, at=to_rfc3339(NOW + 3 * NS_PER_S))
+    assert (status, problem["code"]) == (404, "not_found")

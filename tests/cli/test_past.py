@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+import asyncpg
 import pytest
 from cli_parts import Said
 
 from stores_fixtures import BAR, MINUTE, PAIR, PERP, START, bar
+from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap
+from zvt_crypto.domain.time import Interval
+from zvt_crypto.engine.booklog import SegmentLog
 from zvt_crypto.stores.postgres import PostgresStore, open_store
 
 Zvt = Callable[..., Said]
@@ -73,3 +78,85 @@ def test_pairs_of_a_day_and_a_renaming(past: Zvt) -> None:
     same = past("pairs", "rename", PERP.id, PERP.id)
     assert (same.code, "one instrument" in same.err) == (2, True)
     assert past("pairs", "list", "--at", "never").code == 2
+
+
+def test_the_history_of_a_bar_is_told_version_by_version(past: Zvt) -> None:
+    told = past("history", PAIR.id, "--at", "2024-08-08T23:59:30Z", "--json").json
+    assert [(v["known"], v["source"], v["close"], v["served"], v["until"]) for v in told["versions"]] == [
+        ("2024-08-09T00:00:00.000Z", "trades", "101", True, "2024-08-09T00:01:00.000Z"),
+        ("2024-08-09T00:01:00.000Z", "venue", "102", True, None),
+    ]
+    assert (told["first_seen"]["source"], told["venue_says"]["close"], told["answer"]["close"]) == ("trades", "102", "102")
+    shown = past("history", "btcusdt", "--exchange", "binance", "--at", "2024-08-08T23:59:00Z").out
+    assert "until 2024-08-09T00:01:00.000Z" in shown
+    assert "exchange says: close 102, venue" in shown
+    assert "no 1m kline" in past("history", PAIR.id, "--at", "2020-01-01").err
+
+
+def test_a_gap_that_was_filled_is_part_of_the_history(past: Zvt, database_url: str) -> None:
+    hole = Gap(PAIR.id, "kline", START, START + MINUTE, None, None, "connection lost", "rest", START, interval=Interval.MIN_1)
+    stored(database_url, lambda store: store.facts.save_gaps([hole], START))
+    told = past("history", PAIR.id, "--at", "2024-08-08T23:58:00Z", "--json").json
+    assert (told["filled_from"], told["gaps"][0]["reason"]) == (["rest"], "connection lost")
+    assert "filled from rest: connection lost" in past("history", PAIR.id, "--at", "2024-08-08T23:58:00Z").out
+
+
+def test_verify_signs_compares_and_names_the_first_wrong_row(past: Zvt, database_url: str) -> None:
+    assert "1 chunks have no checksum" in past("verify").err
+    assert past("verify", "--sign").out.startswith("1 chunks signed")
+    right = past("verify", "--json").json
+    assert (right["chunks"], right["rows"], right["wrong"], right["right"]) == (1, 2, [], True)
+
+    async def spoil(store: PostgresStore) -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE kline_1m SET close = 100.5 WHERE open_time = '2024-08-08 23:59:00+00'")
+        await connection.close()
+
+    stored(database_url, spoil)
+    wrong = past("verify", PAIR.id)
+    assert wrong.code == 1
+    assert "wrong: kline_1m cryptopair_binance_btcusdt 2024-08-08T23:59:00.000Z was changed: open 100.0" in wrong.out
+    (row,) = past("verify", "--tables", "kline_1m,trade", "--json").json["wrong"]
+    assert (row["fault"], row["at"]) == ("changed", "2024-08-08T23:59:00.000Z")
+    assert past("verify", "--exchange", "binance", "--tables", "trade").code == 0
+    assert "'kline_2m' is none of" in past("verify", "--tables", "kline_2m").err
+
+    async def remove(store: PostgresStore) -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE kline_1m SET close = 102 WHERE open_time = '2024-08-08 23:59:00+00'")
+        await connection.execute("DELETE FROM kline_1m WHERE open_time = '2024-08-08 23:58:00+00'")
+        await connection.close()
+
+    stored(database_url, remove)
+    assert "a row is missing from 2024-08-01T00:00:00.000Z on, before 2024-08-08T23:59:00.000Z" in past("verify").out
+    stored(database_url, lambda store: store.klines.upsert([bar(2)], START + 400 * 86_400 * S))
+    told = past("verify")
+    assert (told.code, "written to since" in told.err) == (1, True)
+
+
+def test_a_book_of_a_past_instant(past: Zvt, database_url: str) -> None:
+    log = SegmentLog(BookSnapshot(PAIR.id, 7, [(99.0, 1.0), (98.5, 2.0)], [(101.0, 1.5)], START, START), START)
+    log.take(BookDelta(PAIR.id, 8, 8, 7, [(99.0, 0.0)], [], START + S, START + S), START + S)
+    log.take(BookStale(PAIR.id, "gap after update 8", START + 2 * S, START + 2 * S), START + 2 * S)
+    stored(database_url, lambda store: store.book_log.save([log.close(START + 3 * S)], START))
+    told = past("book", PAIR.id, "--at", "2024-08-08T23:58:00.5Z", "--json").json
+    assert (told["update_id"], told["bids"], told["levels"]) == (7, [["99", "1"], ["98.5", "2"]], [2, 1])
+    shown = past("book", PAIR.id, "--at", "2024-08-08T23:58:01Z", "--depth", "1").out
+    assert "update 8 of 2024-08-08T23:58:01.000Z, 1 bids and 1 asks" in shown
+    stale = past("book", PAIR.id, "--at", "2024-08-08T23:58:02Z")
+    assert (stale.code, "gap after update 8" in stale.err) == (3, True)
+    none = past("book", PAIR.id, "--at", "2024-08-08T23:58:03Z")
+    assert (none.code, "was logged" in none.err) == (2, True)
+    assert past("book", PAIR.id, "--at", "2024-08-08T23:58:00Z", "--depth", "0").code == 2
+
+
+def test_repair_closes_holes_from_the_exchange_and_reports_each(wired: Zvt) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    t = [(hour - timedelta(hours=back)).strftime("%Y-%m-%dT%H:%M:%S.000Z") for back in (6, 5, 4, 3)]
+    wired("backfill", "--symbols", "BTCUSDT", "--start", t[0], "--end", t[1])
+    whole = wired("repair", "--symbols", "BTCUSDT", "--interval", "1m")
+    assert (whole.code, whole.out) == (0, "0 holes: 0 closed, 0 open\n")
+    wired("backfill", "--symbols", "BTCUSDT", "--start", t[2], "--end", t[3])
+    told = wired("repair", "--symbols", "BTCUSDT", "--interval", "1m", "--json").json
+    assert [(one["start"], one["end"], one["closed"], one["rows"]) for one in told["holes"]] == [(t[1], t[2], True, 60)]
+    assert wired("repair", "--symbols", "BTCUSDT", "--interval", "1m").out == "0 holes: 0 closed, 0 open\n"

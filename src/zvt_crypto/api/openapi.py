@@ -43,6 +43,7 @@ _SYMBOL = (
 )
 _EXCHANGE = ("exchange", False, "Where `symbol` is looked up when it is no entity id.", {"type": "string"}, "binance")
 _TIME_HELP = "RFC 3339, a date (2024-08-08), month (2024-08) or year (2024), or an epoch in s, ms, µs or ns (told apart by size)"
+_AT = ("at", False, f"The book of this instant, where books are logged: {_TIME_HELP}.", {"type": "string"}, None)
 _Parameter = tuple[str, bool, str, dict[str, Any], Any]
 
 
@@ -90,7 +91,7 @@ def _hot_operations() -> dict[str, Document]:
             "Order book",
             "The top of the verified live book, or, where none is kept, the exchange's own snapshot. A book that is being "
             "resynchronised is answered with 503 and the code `stale`: it is never served as if it were valid.",
-            [_SYMBOL, _depth_parameter(), _EXCHANGE],
+            [_SYMBOL, _depth_parameter(), _AT, _EXCHANGE],
         ),
     }
 

@@ -16,6 +16,7 @@ from zvt_crypto.cli.front import Front
 from zvt_crypto.cli.pulse import Pulse
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.instrument import Instruments
+from zvt_crypto.services.booklog import BookLogOptions
 from zvt_crypto.services.books import BookOptions
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Subscriptions
@@ -176,7 +177,9 @@ async def open_node(
                 feed=TapFeed(MemoryFeed(observer), pulse.take),
                 live=live,
                 spool=spool,
-                options=msgspec.structs.replace(options or PlatformOptions(), books=books),
+                options=msgspec.structs.replace(
+                    options or PlatformOptions(), books=books, book_log=BookLogOptions() if chosen.book_log else None
+                ),
                 describe=name_new_assets([asset for c in connectors for asset in await store.instruments.load_assets(c.exchange)]),
             )
             node = Node(settings, store, connectors, observer, platform, live, pulse)

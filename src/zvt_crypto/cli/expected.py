@@ -22,7 +22,7 @@ def expected(kind: object) -> str:
         return f"{expected(parts[0])}{_span(parts[1])}"
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return "a section"
-    return {int: "a whole number", str: "text", Path: "a path"}[typing.cast(type, kind)]
+    return {bool: "one of true, false", int: "a whole number", str: "text", Path: "a path"}[typing.cast(type, kind)]
 
 
 def _span(bounds: msgspec.Meta) -> str:

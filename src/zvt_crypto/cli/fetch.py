@@ -14,6 +14,8 @@ from zvt_crypto.domain.errors import BadInput, UnknownSymbol, shown
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.services.backfill import Backfill, BackfillReport, Progress
+from zvt_crypto.services.late import LateBars
+from zvt_crypto.services.rollups import Rollups
 from zvt_crypto.services.tables import Tables
 from zvt_crypto.venues.clock import SystemClock
 
@@ -57,14 +59,25 @@ async def fetch_history(
         backfill = Backfill(connector, store, SystemClock(), told)
         instruments = await known_instruments(store, connector, symbols, told)
         if what == "gaps":
-            return [BackfillReport("", "gaps", await backfill.heal())]
+            healed = await backfill.heal()
+            await _follow_up(store, connector, told)
+            return [BackfillReport("", "gaps", healed)]
         work: dict[str, Work] = {
             "klines": lambda name, progress: backfill.klines(name, interval, start_ns, end_ns, progress),
             "trades": lambda name, progress: backfill.trades(name, start_ns, end_ns, progress),
             "funding": lambda name, progress: backfill.funding(name, start_ns, end_ns, progress),
             "mark": lambda name, progress: backfill.mark(name, start_ns, end_ns, progress),
         }
-        return [await work[what](found.id, watch(found) if watch else _silent) for found in instruments]
+        reports = [await work[what](found.id, watch(found) if watch else _silent) for found in instruments]
+        if what == "trades":
+            await _follow_up(store, connector, told)
+        return reports
+
+
+async def _follow_up(store: Store, connector: ExchangeConnector, observer: Observer) -> None:
+    """Trades that came late: their minutes, and the longer klines of these."""
+    await LateBars([connector], store, SystemClock(), observer).catch_up()
+    await Rollups(store, SystemClock(), observer).catch_up()
 
 
 class Synced(NamedTuple):

@@ -328,6 +328,83 @@ def coverage(
 
 
 @app.command()
+def history(
+    symbol: Symbol,
+    at: Annotated[str, typer.Option("--at", help="A time within the bar.")],
+    interval: Interval = "1m",
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Every version of one bar.
+
+    What was first seen, what the exchange says now, who filled its gap.
+    """
+    from zvt_crypto.cli.commands.history import run_history
+
+    _end(run_history(_settings(config, data_dir, {}), symbol, interval=interval, at=at, exchange=exchange, as_json=as_json))
+
+
+@app.command()
+def book(
+    symbol: Symbol,
+    at: Annotated[str, typer.Option("--at", help="The instant, RFC 3339; fractions of a second count.")],
+    depth: Annotated[int, typer.Option("--depth", **WHOLE, help="Levels of a side.")] = 20,
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """The order book of a past instant.
+
+    Where the setting ingest.book_log has kept books in full.
+    """
+    from zvt_crypto.cli.commands.book import run_book
+
+    _end(run_book(_settings(config, data_dir, {}), symbol, at=at, depth=depth, exchange=exchange, as_json=as_json))
+
+
+@app.command()
+def verify(
+    symbols: Annotated[list[str] | None, typer.Argument(help="Symbols. [default: all that are stored]")] = None,
+    tables: Annotated[str | None, typer.Option("--tables", help="Tables by commas: kline_1m, trade, … [default: all]")] = None,
+    sign: Annotated[bool, typer.Option("--sign", help="Make the checksums that are missing or out of date.")] = False,
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Compare stored rows with their checksums.
+
+    Names the first wrong row of every chunk that differs; the exit status is 1 then.
+    """
+    from zvt_crypto.cli.commands.verify import run_verify
+
+    chosen = _names(tables, "table")
+    _end(run_verify(_settings(config, data_dir, {}), symbols or [], tables=chosen, exchange=exchange, sign=sign, as_json=as_json))
+
+
+@app.command()
+def repair(
+    symbols: Symbols = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="Holes of this interval only.")] = None,
+    exchange: Exchanges = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Close holes from the exchanges.
+
+    Gaps that were noticed, and holes between stored bars; reports each, and the exit status is 1 where one stays open.
+    """
+    from zvt_crypto.cli.commands.repair import run_repair
+
+    settings = _settings(config, data_dir, {"ingest.exchanges": _names(exchange, "exchange"), "ingest.symbols": _names(symbols)})
+    _end(run_repair(settings, interval=interval, as_json=as_json))
+
+
+@app.command()
 def venues(
     exchange: Annotated[str | None, typer.Argument(help="One of them, with notes. [default: all, side by side]")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,

@@ -119,6 +119,7 @@ class Ingest(Section, frozen=True):
     spool_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 512  # rows kept in a file while the database is away
     book_every_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 60  # the top of each live book is stored this often; 0: never
     book_levels: Annotated[int, msgspec.Meta(ge=1, le=5_000)] = 50  # of a side
+    book_log: bool = False  # whether every update of every live book is stored, so that the book of any instant can be had
     shards: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 1  # parts of each exchange that `ingest` processes divide
 
     @property

@@ -7,7 +7,7 @@ listing, its own outages) is reported, not invented.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -69,6 +69,13 @@ class BackfillOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FUNDING_LEAD_NS = 2 * NS_PER_DAY  # no venue settles less often than once a day
+
+
+_LEFT = {"book": "nobody has books of the past"}
+
+
+def _untold(_gap: Gap, _reason: str) -> None:
+    return
 
 
 def _silent(_done: int, _total: int | None, _rows: int) -> None:
@@ -221,24 +228,27 @@ class Backfill:
 
     # ── gaps ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def heal(self) -> int:
+    async def heal(self, *, only: Collection[str] | None = None, tell: Callable[[Gap, str], None] = _untold) -> int:
         """Fetch what open gaps of this exchange miss: trades, klines, mark prices and funding (nobody has books of the past). Returns how
         many gaps were closed; the others stay open.
 
-        Of each gap so much that all have their turn; a venue that does not answer ends the pass.
+        Of each gap so much that all have their turn; a venue that does not answer ends the pass. only: gaps of these instruments.
+        tell: hears of each gap that was tried, and why it is open still ("" where it is not).
         """
         closed = 0
         for gap in await self._store.facts.read_gaps(open_only=True):
             instrument = self._connector.instruments.get(gap.instrument)
-            if instrument is None or instrument.exchange != self._connector.exchange:
+            if instrument is None or instrument.exchange != self._connector.exchange or (only is not None and gap.instrument not in only):
                 continue
             try:
                 healed = await self._heal(gap)
             except (VenueError, BadInput) as error:
                 self._observer.note("warning", "gap_not_healed", instrument=gap.instrument, channel=gap.channel, reason=str(error))
+                tell(gap, str(error))
                 if isinstance(error, Refused | Malformed | BadInput):
                     continue
                 return closed
+            tell(gap, "" if healed else _LEFT.get(gap.channel, "the exchange does not have all of it, or not in one pass"))
             if healed:
                 await self._store.facts.save_gaps([msgspec.structs.replace(gap, filled_from=REST)], self._clock.now_ns())
                 closed += 1

@@ -14,6 +14,7 @@ from zvt_crypto.domain.events import Event
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Observer, Reader, Spool, Store, WhenFull
 from zvt_crypto.services.backfill import Backfill, BackfillOptions
 from zvt_crypto.services.bars import BarOptions, BarService
+from zvt_crypto.services.booklog import BookLog, BookLogOptions
 from zvt_crypto.services.books import BookOptions, BookSampler
 from zvt_crypto.services.feed import MemoryFeed
 from zvt_crypto.services.ingest import Ingest, Subscriptions
@@ -73,11 +74,13 @@ class Sink(Protocol):
 
 
 class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`heal_s`: how often open gaps are tried again; 0: another process does that, and rolls what came late, too."""
+    """`heal_s`: how often open gaps are tried again; 0: another process does that, and rolls what came late, too. `book_log`: None keeps
+    no books in full."""
 
     ingest: IngestOptions = IngestOptions()
     bars: BarOptions = BarOptions()
     books: BookOptions = BookOptions()
+    book_log: BookLogOptions | None = None
     record: RecordOptions = RecordOptions()
     heal_s: float = 300.0
     rollup_s: float = 60.0
@@ -126,6 +129,9 @@ class Platform:
         self.late = LateBars(connectors, store, clock, observer, every_s=self._options.late_s)
         self.rollups = Rollups(store, clock, observer, every_s=self._options.rollup_s)
         self.books: BookSampler | None = None
+        self.book_log: BookLog | None = None
+        if live is not None and self._options.book_log is not None:
+            self.book_log = BookLog(self.feed, live, self._followed_books, store.book_log, clock, observer, self._options.book_log)
         if live is not None and self._options.books.every_s:
             self.books = BookSampler(live, self._followed_books, self.feed.publish, clock, self._options.books)
         healing = BackfillOptions(of_recording=self._options.ingest.of_recording is not None)
@@ -144,6 +150,8 @@ class Platform:
         parts: dict[str, Callable[[], Awaitable[None]]] = {f"ingest {i.connector.exchange}": i.run for i in self.ingests}
         if self.books is not None:
             parts["books"] = self.books.run
+        if self.book_log is not None:
+            parts["book log"] = self.book_log.run
         if self._options.heal_s:
             parts |= {"heal": self._heal, "late": self.late.run, "rollups": self.rollups.run}
         parts |= {"bars": self.bars.run, "record": lambda: asyncio.shield(writer)}
@@ -158,6 +166,8 @@ class Platform:
             if isinstance(self.sink, Recorder):  # who follows on elsewhere begins at what is stored, and fetches what waits here
                 for ingest in self.ingests:
                     ingest.release("ended while the exchange was asked for what came before")
+            if self.book_log is not None:
+                await self.book_log.stop()
             await self.sink.stop()
             writer.cancel()
             await asyncio.wait({writer})

@@ -1,4 +1,4 @@
-"""GET /orderbook: the top of a valid book, or the plain word that there is none."""
+"""GET /orderbook: the top of a valid book, or the plain word that there is none; with `at` that of a past instant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from zvt_crypto.api.shapes import OrderBook
 from zvt_crypto.domain.errors import NotFound, Stale
 from zvt_crypto.domain.instrument import Instrument
 from zvt_crypto.domain.market import BookSnapshot, Level
-from zvt_crypto.domain.time import NS_PER_MS, to_rfc3339
+from zvt_crypto.domain.time import NS_PER_MS, parse_time, to_rfc3339
+from zvt_crypto.services.booklog import rebuild_book
 
 DEFAULT_DEPTH = 20
 MOST_DEPTH = 1_000  # the deepest snapshot that our books begin with
@@ -26,6 +27,11 @@ def orderbook_answer(deps: ApiDeps) -> Answer:
     async def answer(query: Mapping[str, str]) -> bytes:
         depth = whole(query, "depth", DEFAULT_DEPTH, 1, MOST_DEPTH)
         instrument = find_instrument(deps.instruments(), query)
+        at = query.get("at")
+        if at is not None:
+            past = await rebuild_book(deps.store.book_log, instrument.id, parse_time(at))
+            tops = (past.bids[:depth], past.asks[:depth])
+            return encode(_row(instrument, tops, past.event_ns, past.recv_ns, past.last_id, parse_time(at)))
         book = deps.live.book(instrument.id)
         if book is None:
             snapshot = await _ask(deps, fetched, instrument, depth)

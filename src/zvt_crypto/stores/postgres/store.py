@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zvt_crypto.ports import Observer
+from zvt_crypto.stores.postgres.booklog import PostgresBookLog
 from zvt_crypto.stores.postgres.checksums import PostgresChecksums
 from zvt_crypto.stores.postgres.coverage import PostgresCoverage
 from zvt_crypto.stores.postgres.due import PostgresDue
@@ -30,6 +31,7 @@ class PostgresStore:
         self.coverage = PostgresCoverage(pool, keys, self.klines)
         self.due = PostgresDue(pool)
         self.recording = PostgresRecording(pool, keys)
+        self.book_log = PostgresBookLog(pool, keys)
         self.checksums = PostgresChecksums(pool)
         self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
 
