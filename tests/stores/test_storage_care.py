@@ -108,6 +108,17 @@ async def test_a_partition_that_somebody_reads_is_not_waited_for_long(listed_sto
     assert await lose(listed_store.pool, loss, AUGUST) == 3
 
 
+async def test_what_was_forgotten_or_archived_on_purpose_is_no_damage(listed_store, tmp_path):
+    await listed_store.klines.upsert([*minutes(JULY, 3), *minutes(AUGUST, 3)], KNOWN)
+    await listed_store.trades.append(trades(JULY, 3), KNOWN)
+    assert (await listed_store.checksums.sign(settled_ns=0)).signed == 3
+    await archive(listed_store.pool, BARS, (JULY, AUGUST), tmp_path, remove=True)
+    (loss,) = await plan_retention(listed_store.pool, TRADES, AUGUST)
+    await lose(listed_store.pool, loss, AUGUST)
+    found = await listed_store.checksums.verify()
+    assert (found.wrong, found.chunks) == ([], 1)
+
+
 # ── Archives ──
 
 

@@ -26,6 +26,7 @@ from zvt_crypto.stores.postgres.chunks import PACKABLE
 from zvt_crypto.stores.postgres.partitions import Span, drop_if_empty, list_partitions
 from zvt_crypto.stores.postgres.policies import Target
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
+from zvt_crypto.stores.postgres.retain import forget_checksums
 
 _TYPES: dict[str, Any] = {
     "integer": pl.Int32,
@@ -183,6 +184,7 @@ async def _remove(connection: Connection, target: Target, key: int, unit: Span, 
     gone = _frame(target, schema, key, rows, [row[0] for row in packed])
     if not gone.equals(expected):
         raise StoreError(f"{target.table} of instrument {key} from {to_rfc3339(unit[0])} on changed while it was archived: call again")
+    await forget_checksums(connection, target.table, *unit, key)
     return len(gone)
 
 

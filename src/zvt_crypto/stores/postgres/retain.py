@@ -55,8 +55,15 @@ async def plan_retention(pool: Pool, target: Target, before_ns: int) -> list[Los
     return await pool.run(f"plan what {target.table} is to lose", work)
 
 
+async def forget_checksums(connection: Connection, table: str, low_ns: int, high_ns: int, key: int | None = None) -> None:
+    """Of chunks that lose rows of [low_ns, high_ns) on purpose: what is left of them is signed anew. `key`: of one instrument only."""
+    text = "DELETE FROM chunk_checksum WHERE noun = $1 AND low < $3 AND high > $2 AND ($4::int IS NULL OR instrument_id = $4)"
+    await connection.execute(text, table, low_ns, high_ns, key)
+
+
 async def lose(pool: Pool, loss: Loss, before_ns: int) -> int:
     """Do what a plan says. Returns the rows that went. Raises StoreError where others do not let go of a partition."""
+    await pool.run(f"forget checksums of {loss.target}", lambda c: forget_checksums(c, loss.target, loss.low_ns, loss.high_ns))
     if loss.what == "partition":
         return await _drop(pool, loss)
     if loss.what == "packed":
