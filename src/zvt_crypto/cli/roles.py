@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from typing import Protocol, cast
 
 from zvt_crypto.cli.build import STREAM_STATES, Union, reason_of
@@ -24,6 +25,7 @@ from zvt_crypto.services.leases import Held, LeaseKeeper
 from zvt_crypto.services.plan import plan_listed
 from zvt_crypto.services.platform import Platform, PlatformOptions, Sink, TapFeed
 from zvt_crypto.services.record import Recorder, RecordOptions
+from zvt_crypto.services.supervise import Supervisor
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
 from zvt_crypto.stores.redis.reading import FeedReader
@@ -165,9 +167,13 @@ class RecordRole:
         reader = FeedReader(shared.redis, int(held.name.partition(":")[2]), feed.publish, shared.clock, shared.observer)
         self._recorders[held.name] = recorder
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(recorder.run())
-                group.create_task(reader.record(recorder.drained, held))
+            await supervised(
+                shared,
+                {
+                    f"record {held.name}": recorder.run,
+                    f"read {held.name}": lambda: reader.record(recorder.drained, held, shared.store.recording),
+                },
+            )
         finally:
             del self._recorders[held.name]
 
@@ -201,9 +207,8 @@ class ApiRole:
         """As Role says."""
         shared = self._shared
         readers = [FeedReader(shared.redis, n, self._feed.publish, shared.clock, shared.observer) for n in range(SHARDS)]
-        async with asyncio.TaskGroup() as group:
-            for part in (self.keeper.run, self._keep_tables, *(reader.serve for reader in readers)):
-                group.create_task(part())
+        parts = {f"serve {number}": reader.serve for number, reader in enumerate(readers)}
+        await supervised(shared, {"leases": self.keeper.run, "instruments": self._keep_tables, **parts})
 
     def report(self) -> None:
         """Whether the database says that it lives."""
@@ -238,6 +243,12 @@ class ApiRole:
 
 async def _nothing(held: Held) -> None:
     raise AssertionError(f"nothing is divided here, and {held.name} was")
+
+
+async def supervised(shared: Shared, parts: dict[str, Callable[[], Awaitable[None]]]) -> None:
+    """All parts, each begun again as often as it fails for nothing that a new start cannot mend. Raises GaveUp."""
+    jitter = random.Random()  # noqa: S311 - no secret
+    await Supervisor(shared.clock, shared.observer, jitter).run(parts)
 
 
 def operation_front(shared: Shared) -> Front:

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from zvt_crypto.domain.errors import StoreUnavailable
-from zvt_crypto.domain.events import Event
-from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
-from zvt_crypto.ports import Clock, Fence, Observer
+from zvt_crypto.domain.events import Event, FeedPosition
+from zvt_crypto.ports import Clock, Fence, Observer, Recording
 from zvt_crypto.stores.redis.counted import Continuity, Entry, order_of
-from zvt_crypto.stores.redis.streams import Away, feed_key, live_key, look_again, position_key
+from zvt_crypto.stores.redis.following import Following
+from zvt_crypto.stores.redis.streams import Away, feed_key, live_key, look_again
 
 READ_ENTRIES = 200
 BLOCK_MS = 500
@@ -28,34 +28,37 @@ class FeedReader:
     def __init__(self, client: Any, shard: int, publish: Callable[[Event], None], clock: Clock, observer: Observer) -> None:
         self._client, self._shard, self._publish, self._clock, self._observer = client, shard, publish, clock, observer
         self._away = Away()
-        self._epochs: dict[str, int] = {}
+        self._following = Following()
         self.is_away = False
 
     async def serve(self) -> None:
-        """All that is new, until cancelled."""
-        places = {feed_key(self._shard): "$", live_key(self._shard): "$"}
-        begun = False
+        """All that is new, until cancelled. What must be stored goes on where it was left while the server was away; books begin anew."""
+        feed, live = feed_key(self._shard), live_key(self._shard)
+        places: dict[str, str] = {}
         while True:
             try:
-                if not begun:
+                if live not in places:
                     now_ms = await self._now_ms()
-                    places = {feed_key(self._shard): f"{now_ms}-0", live_key(self._shard): f"{max(0, now_ms - BEGIN_MS)}-0"}
-                    begun = True
+                    places = {feed: f"{now_ms}-0", live: f"{max(0, now_ms - BEGIN_MS)}-0"} | places
                 for entry in await self._read(places):
                     places[entry.key] = entry.id
-                    for event in entry.events:
-                        if self._is_followed(event, entry.epoch):
-                            self._publish(event)
+                    is_live = entry.key == live
+                    self._say(self._following.take(entry, self._clock.now_ns()) if is_live else entry.events)
+                if ended := self._following.silent(self._clock.now_ns()):
+                    self._say(ended)
+                    places = {}  # a server that took over may have another clock: its entries are looked for anew
             except StoreUnavailable as error:
+                self._say(self._following.away(self._clock.now_ns()))
                 await self._wait(error)
-                begun = False
+                places.pop(live, None)
 
-    async def record(self, stored: Callable[[], Awaitable[None]], fence: Fence) -> None:
-        """What must be stored, from where the last recorder ended, until cancelled. `stored` returns once what was published is."""
+    async def record(self, stored: Callable[[], Awaitable[None]], fence: Fence, recording: Recording) -> None:
+        """What must be stored, from where the last recorder ended, until cancelled. `stored` returns once what was published is; the
+        position is published behind it, for `recording` to store with it."""
         key, known = feed_key(self._shard), None
         while True:
             try:
-                known = known or await self._begin()
+                known = known or await self._begin(recording)
                 entries = await self._read({key: known.place})
                 if not entries:
                     known.place = await self._checked(known.place)
@@ -63,16 +66,20 @@ class FeedReader:
                 for entry in entries:
                     for event in known.take(entry):
                         self._publish(event)
-                await stored()
                 if fence.may_publish():
-                    await self._away.ask("keep the position", self._client.set(position_key(self._shard), known.save()))
+                    self._publish(FeedPosition(self._shard, known.save()))
+                await stored()
             except StoreUnavailable as error:
                 await self._wait(error)
 
-    async def _begin(self) -> Continuity:
+    async def _begin(self, recording: Recording) -> Continuity:
         known = Continuity()
-        known.load(await self._away.ask("read the position", self._client.get(position_key(self._shard))))
+        known.load(next((held.mark for held in await recording.positions() if held.shard == self._shard), None))
         return known
+
+    def _say(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._publish(event)
 
     async def _checked(self, place: str) -> str:
         """The beginning, where the stream has never been as far: the server lost it, and begins anew."""
@@ -101,16 +108,6 @@ class FeedReader:
             self._observer.count("feed_unreadable")
             self._observer.note("error", "feed_unreadable", version=fields.get(b"v", b"").decode(), reason=str(error))
             return []
-
-    def _is_followed(self, event: Event, epoch: int) -> bool:
-        if not isinstance(event, BookSnapshot | BookDelta | BookStale):
-            return True
-        held = self._epochs.get(event.instrument, 0)
-        if epoch > held:
-            if not isinstance(event, BookSnapshot):
-                return False  # of a new writer, its first whole book comes first
-            self._epochs[event.instrument] = epoch
-        return epoch >= held
 
     async def _now_ms(self) -> int:
         if hasattr(self._client, "get_node_from_key"):

@@ -44,11 +44,6 @@ def live_key(shard: int) -> str:
     return f"zvt:{{{shard}}}:live"
 
 
-def position_key(shard: int) -> str:
-    """Up to where a recorder has stored the feed."""
-    return f"zvt:{{{shard}}}:stored"
-
-
 class Away:
     """Turns what the driver raises into StoreUnavailable."""
 
