@@ -17,7 +17,7 @@ from zvt_crypto.cli.shared import Shared, open_spool
 from zvt_crypto.domain.errors import BadInput, StoreUnavailable
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.engine.shares import shard_of
-from zvt_crypto.ports import ExchangeConnector, Feed, LiveState, Store, Subscription
+from zvt_crypto.ports import ExchangeConnector, Feed, Fence, LiveState, Store, Subscription
 from zvt_crypto.services.booklog import BookLogOptions
 from zvt_crypto.services.books import BookOptions
 from zvt_crypto.services.feed import MemoryFeed
@@ -28,6 +28,7 @@ from zvt_crypto.services.record import Recorder, RecordOptions
 from zvt_crypto.services.supervise import Supervisor
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.stores.live import MemoryLiveState
+from zvt_crypto.stores.redis.live import LiveKeeper, load_live
 from zvt_crypto.stores.redis.reading import FeedReader
 from zvt_crypto.stores.redis.sending import FeedStore, LiveSender
 from zvt_crypto.stores.redis.streams import SHARDS, Streams
@@ -49,10 +50,11 @@ class Role(Protocol):
 class Hop:
     """platform.Sink through Redis: what must be stored as a recorder stores it, with its spool; what is only new beside it."""
 
-    def __init__(self, streams: Streams, feed: Feed, live: LiveState, shared: Shared, spool: FileSpool) -> None:
+    def __init__(self, streams: Streams, feed: Feed, live: LiveState, shared: Shared, spool: FileSpool, fence: Fence) -> None:
         store = cast("Store", FeedStore(streams))
         self._recorder = Recorder(feed, store, shared.clock, shared.observer, spool, RecordOptions(flush_s=0.02, most_wait_s=1.0))
         self._sender = LiveSender(streams, feed, live, shared.clock, shared.observer)
+        self._keeper = LiveKeeper(shared.redis, feed, shared.clock, shared.observer, fence)
 
     @property
     def is_down(self) -> bool:
@@ -66,12 +68,13 @@ class Hop:
 
     async def run(self) -> None:
         """As Sink says."""
-        sender = asyncio.create_task(self._sender.run())
+        beside = {asyncio.create_task(self._sender.run()), asyncio.create_task(self._keeper.run())}
         try:
             await self._recorder.run()
         finally:
-            sender.cancel()
-            await asyncio.wait({sender})
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
 
     async def stop(self) -> None:
         """As Sink says."""
@@ -124,7 +127,7 @@ class IngestRole:
                 shared.observer,
                 feed=TapFeed(MemoryFeed(shared.observer), self._pulse.take),
                 live=live,
-                sink=lambda feed: Hop(streams, feed, live, shared, spool),
+                sink=lambda feed: Hop(streams, feed, live, shared, spool, held),
                 options=PlatformOptions(books=books, book_log=log)
                 if shard == 0
                 else PlatformOptions(books=books, book_log=log, heal_s=0.0),
@@ -200,6 +203,9 @@ class ApiRole:
                 opening = open_connector(self._shared.settings, exchange, observer=self._shared.observer)
                 self._connectors[exchange] = await stack.enter_async_context(opening)
             stack.push_async_callback(self.front.close)
+            with contextlib.suppress(StoreUnavailable):  # health tells; what comes next is taken from there on
+                for event in await load_live(self._shared.redis):
+                    self._live.apply(event)
             await self.front.open(movable)
             yield
 
