@@ -276,6 +276,7 @@ async def test_the_status_tells_rows_and_bytes_in_all_forms(listed_store, tmp_pa
     table = next(each for each in found.tables if each.target == "kline_1m")
     assert (table.hot_rows, table.cold_rows, table.archived_rows, table.partitions) == (5, 33, 30, 1)
     assert min(table.hot_bytes, table.cold_bytes, table.archived_bytes) > 0
+    assert found.tables[-1].target == "kline_revision"
     assert [(each.instrument, each.rows) for each in found.symbols] == [(PAIR.id, 35), (PERP.id, 3)]
     assert found.symbols[1].hot_bytes == 0 < found.symbols[1].cold_bytes
     assert (found.features.has_timescale, found.features.cold_form) == (False, "packed chunks")

@@ -11,6 +11,8 @@ from zvt_crypto.stores.postgres.partitions import list_partitions
 from zvt_crypto.stores.postgres.policies import TARGETS, Policy, Target, read_policies
 from zvt_crypto.stores.postgres.pool import Connection, Pool
 
+# Versions of klines are kept for good: no policy touches them, and they are shown.
+_SHOWN = (*TARGETS.values(), Target("kline_revision", "recorded_at"))
 _COUNTED = 2_000_000  # up to so many rows they are counted for each symbol; of more, a hundredth is looked at
 
 
@@ -50,7 +52,7 @@ async def read_status(pool: Pool) -> StorageStatus:
     """Of a migrated database."""
 
     async def work(connection: Connection) -> StorageStatus:
-        tables = [await _table(connection, target) for target in TARGETS.values() if await _exists(connection, target)]
+        tables = [await _table(connection, target) for target in _SHOWN if await _exists(connection, target)]
         return StorageStatus(
             await connection.fetchval("SELECT pg_database_size(current_database())"),
             tables,
