@@ -22,7 +22,9 @@ from zvt_crypto.stores.redis.address import open_redis
 from zvt_crypto.stores.redis.counted import Entry
 from zvt_crypto.stores.redis.following import SILENT_NS, Following
 from zvt_crypto.stores.redis.live import KEPT, LiveKeeper, klines_key, load_live
-from zvt_crypto.stores.redis.streams import SHARDS
+from zvt_crypto.stores.redis.reading import FeedReader
+from zvt_crypto.stores.redis.sending import LIVE_BOUND, LiveSender
+from zvt_crypto.stores.redis.streams import SHARDS, Streams, live_key
 from zvt_crypto.venues.clock import SystemClock
 
 TICKER = Ticker(BTC, 100.0, 1.0, None, None, None, None, None, None, START, START)
@@ -154,3 +156,65 @@ def test_books_of_a_writer_that_is_silent_and_of_a_server_that_is_away_are_stale
     following.take(entry(2, BOOK), START)
     assert kinds(following.away(START)) == ["BookStale"]
     assert following.away(START) == []
+
+
+async def test_what_of_a_book_could_not_be_sent_makes_it_stale_until_it_stands_whole(tmp_path: Path) -> None:
+    server = ValkeyServer(data_dir=tmp_path, unix_socket_path=tmp_path / "s", appendonly="yes", save="")
+    server.start()
+    client, feed, state, notes, clock = (
+        await open_redis(f"unix://{tmp_path / 's'}"),
+        MemoryFeed(),
+        MemoryLiveState(),
+        Notes(),
+        SystemClock(),
+    )
+    serving, heard = MemoryLiveState(), []
+
+    def hear(event: Event) -> None:
+        serving.apply(event)
+        heard.append(event)
+
+    def publish(event: Event) -> None:
+        state.apply(event)
+        feed.publish(event)
+
+    def levels() -> list[tuple[float, float]]:
+        book = serving.book(BTC)
+        return book.top(5)[0] if book is not None and book.is_valid else []
+
+    async def until(claim) -> None:  # type: ignore[no-untyped-def]
+        async with asyncio.timeout(20):
+            while not claim():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    sender = LiveSender(Streams(client, "a", Lease()), feed, state, clock, notes)
+    reader = FeedReader(client, shard_of(BTC, SHARDS), hear, clock, notes)
+    tasks = [asyncio.create_task(sender.run()), asyncio.create_task(reader.serve())]
+    publish(BOOK)
+    await until(lambda: levels() == [(99.0, 1.0)])
+    server.stop()
+    publish(DELTA)
+    await until(lambda: notes.counts["live_not_sent"])
+    server.start()
+    publish(BookDelta(BTC, 12, 12, None, [(98.0, 4.0)], [], START, START))
+    await until(lambda: levels() == [(99.0, 3.0), (98.0, 4.0)])
+    assert "BookStale" in kinds(heard)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.aclose()
+    server.stop()
+
+
+async def test_a_queue_that_dropped_something_passes_a_count_over(client: Any) -> None:
+    feed, streams = MemoryFeed(), Streams(client, "a", Lease())
+    sender = LiveSender(streams, feed, MemoryLiveState(), Quick(), Notes())
+    for _ in range(LIVE_BOUND + 1):
+        feed.publish(TICKER)
+    task = asyncio.create_task(sender.run())
+    key = live_key(shard_of(BTC, SHARDS))
+    async with asyncio.timeout(20):
+        while not (found := await client.xrange(key)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert found[0][1][b"n"] == b"2"
+    task.cancel()

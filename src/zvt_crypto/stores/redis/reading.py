@@ -28,7 +28,7 @@ class FeedReader:
     def __init__(self, client: Any, shard: int, publish: Callable[[Event], None], clock: Clock, observer: Observer) -> None:
         self._client, self._shard, self._publish, self._clock, self._observer = client, shard, publish, clock, observer
         self._away = Away()
-        self._following = Following()
+        self._following, self._heard = Following(), Following()
         self.is_away = False
 
     async def serve(self) -> None:
@@ -42,8 +42,8 @@ class FeedReader:
                     places = {feed: f"{now_ms}-0", live: f"{max(0, now_ms - BEGIN_MS)}-0"} | places
                 for entry in await self._read(places):
                     places[entry.key] = entry.id
-                    is_live = entry.key == live
-                    self._say(self._following.take(entry, self._clock.now_ns()) if is_live else entry.events)
+                    followed = self._following if entry.key == live else self._heard
+                    self._say(followed.take(entry, self._clock.now_ns()))
                 if ended := self._following.silent(self._clock.now_ns()):
                     self._say(ended)
                     places = {}  # a server that took over may have another clock: its entries are looked for anew

@@ -81,12 +81,17 @@ class Streams:
         self._direct: dict[tuple[str, int], Any] = {}
 
     async def append(self, key: str, events: Sequence[Event], most: int, *, replicated: bool) -> None:
-        """One entry; none once the lease is lost. Raises StoreUnavailable while nobody knows whether it is, and where Redis is away."""
+        """One entry; none once the lease is lost. Raises StoreUnavailable while nobody knows whether it is, and where Redis is away.
+
+        What is not replicated is not sent again when it fails: its count is passed over, so that readers see that something is missing.
+        """
         if self._fence.is_lost:
             return
+        count = self._counts[key] + 1
+        if not replicated:
+            self._counts[key] = count
         if not self._fence.may_publish():
             raise StoreUnavailable("the lease is asked for again")
-        count = self._counts[key] + 1
         entry = {"v": FEED_VERSION, "w": self._writer, "e": self._fence.token, "n": count, "d": _encode(events)}
         try:
             await self._away.ask("publish", self._append(key, entry, most, replicated))
@@ -94,6 +99,10 @@ class Streams:
             await self._forget()
             raise
         self._counts[key] = count  # one that failed may be there all the same: the same count twice is no jump
+
+    def pass_over(self, key: str) -> None:
+        """Something that was to be sent is lost: the next entry's count says so."""
+        self._counts[key] += 1
 
     async def _append(self, key: str, entry: dict[str, Any], most: int, replicated: bool) -> None:
         server = await self._server(key)
