@@ -15,6 +15,7 @@ from stores_fixtures import BAR, MINUTE, PAIR, START, bar
 from zvt_crypto.domain.market import Gap, Kline
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.stores.postgres import PostgresStore
+from zvt_crypto.stores.postgres.compact import compact
 from zvt_crypto.stores.precedence import replaces
 
 M1 = Interval.MIN_1
@@ -100,12 +101,10 @@ async def test_a_limit_finds_bars_beyond_a_long_hole(listed_store):
     assert await read(PAIR.id, M1, START, limit=100) == rows
 
 
-async def test_a_packed_bar_counts_from_when_it_was_known(listed_store, database_url):
-    from zvt_crypto.stores.postgres.compact import compact
-
+async def test_a_packed_bar_counts_from_when_it_was_known(listed_store):
     await listed_store.klines.upsert([bar(n, source="trades") for n in range(10)], START)
     await listed_store.klines.upsert([bar(3, close=102.0)], START + S)
-    await compact(listed_store.pool, M1, START + 10**15)
+    assert (await compact(listed_store.pool, M1, START + 30 * 24 * 60 * MINUTE)).rows == 10
     read = listed_store.versions.read_as_of
     assert await read(PAIR.id, M1, START - S) == []
     assert [k.close for k in await read(PAIR.id, M1, START)] == [101.0] * 10
