@@ -52,6 +52,7 @@ _NAMES: dict[str, str] = {
     "ExchangeConnector": "zvt_crypto.ports",
     "CryptoStreamService": "zvt_crypto.services.stream",
     **dict.fromkeys(("Settings", "load_settings"), "zvt_crypto.cli.settings"),
+    **dict.fromkeys(("query_funding", "query_trades"), "zvt_crypto.cli.frames"),
     **dict.fromkeys(("query_data", "record_data", "sync_instruments"), "zvt_crypto.cli.data"),
     **dict.fromkeys(
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -30,6 +30,9 @@ from zvt_crypto.domain.market import (
 )
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.domain.versions import BarHistory
+
+if TYPE_CHECKING:  # it takes 0.1 s to import, and most processes make no frames
+    import polars as pl
 
 Channel = Literal["trade", "agg", "kline", "depth", "ticker", "quote", "mark"]
 # Who may spend first when a rate budget is short.
@@ -371,6 +374,31 @@ class LateMinute(msgspec.Struct, frozen=True):
     mark_ns: int
 
 
+class KlineFrames(Protocol):
+    """Klines as columns, for those who compute with many."""
+
+    async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> pl.DataFrame:
+        """Oldest first: timestamp (ns, UTC), open, high, low, close, volume, turnover, trades, final, source."""
+        ...
+
+    async def versions(self, instrument: str, interval: Interval, months_ns: Sequence[int]) -> list[str | None]:
+        """What each calendar month's klines are now: another text after anything touched a row of it, never an earlier one again. None
+        where that cannot be told. Ask before you read."""
+        ...
+
+
+class ColumnCache(Protocol):
+    """Copies of months of klines. Never the only place of anything; never wrong about what it holds."""
+
+    def get(self, instrument: str, interval: Interval, month_ns: int, version: str) -> pl.DataFrame | None:
+        """The copy of that version, or None."""
+        ...
+
+    def put(self, instrument: str, interval: Interval, month_ns: int, version: str, frame: pl.DataFrame) -> None:
+        """Keep it, if there is room."""
+        ...
+
+
 class TradeStore(Protocol):
     """Trades, deduplicated by (instrument, stream, venue id)."""
 
@@ -427,19 +455,6 @@ class FactStore(Protocol):
         ...
 
     async def read_gaps(self, instrument: str | None = None, open_only: bool = False) -> list[Gap]: ...
-
-
-class Recording(Protocol):
-    """What a recorder of a shared feed stores: events, and up to where the feed is stored with them. All of it, or nothing."""
-
-    async def record(self, events: Sequence[Event], known_at_ns: int, positions: Sequence[FeedPosition] = ()) -> None:
-        """Trades, final and forming klines, funding, marks, samples of books and gaps, each as its noun's store does it; of a shard's
-        positions the last one stays."""
-        ...
-
-    async def positions(self) -> list[FeedPosition]:
-        """By shard; none for a shard of which nothing is stored."""
-        ...
 
 
 class BookLogStore(Protocol):
@@ -555,6 +570,7 @@ class Store(Protocol):
 
     instruments: InstrumentStore
     klines: KlineStore
+    frames: KlineFrames
     trades: TradeStore
     facts: FactStore
     coverage: CoverageStore

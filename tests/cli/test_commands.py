@@ -146,8 +146,8 @@ def test_record_and_query_from_python(wired: Zvt) -> None:
     assert len(zvt_crypto.SYMBOL_MAPPINGS) == 4
     with pytest.raises(zvt_crypto.BadInput, match="'volatility'"):
         zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", columns=["volatility"])
-    with pytest.raises(zvt_crypto.BadInput, match="'arrow'"):
-        zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", frame="arrow")  # type: ignore[call-overload]
+    with pytest.raises(zvt_crypto.BadInput, match="'duck'"):
+        zvt_crypto.query_data("BTCUSDT", "4h", exchange="binance", frame="duck")  # type: ignore[call-overload]
 
 
 def test_a_delisting_of_the_users_outlives_a_sync_and_a_week_later_the_name_is_another_instrument(wired: Zvt) -> None:

@@ -98,6 +98,7 @@ def due(key=1) -> str:
     return f"INSERT INTO rollup_due (instrument_id, day, marked_at) VALUES ({key}, '2024-01-01', now())"
 
 
+CHANGE = "INSERT INTO kline_change (instrument_id, slug, month) VALUES (1, '1m', '2024-01-01')"
 ARCHIVED = (
     "INSERT INTO archived (target, low, high, place, row_count, size_bytes, removed, archived_at) "
     "VALUES ('trade', '2024-01-01', '2024-01-02', '/a', 1, 1, false, now())"
@@ -179,6 +180,7 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("storage_policy", "storage_policy_action"): [policy(action="forget")],
     ("storage_policy", "storage_policy_days"): [policy(days=0)],
     ("archived", "archived_pkey"): [ARCHIVED, ARCHIVED],
+    ("kline_change", "kline_change_pkey"): [CHANGE, CHANGE],
     ("rollup_due", "rollup_due_pkey"): [due(), due()],
     ("rollup_due", "rollup_due_instrument"): [due(key=99)],
     ("gap", "gap_once"): [gap(first="NULL"), gap(first="NULL")],

@@ -23,7 +23,7 @@ OBJECTS = """
         WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT 't', tgrelid::regclass || ' ' || tgname FROM pg_trigger WHERE NOT tgisinternal
     ORDER BY 1, 2"""
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ async def test_three_programs_that_migrate_at_once_all_succeed(empty_url):
 
 
 async def test_a_store_refuses_a_schema_of_another_build_by_name(empty_url):
-    with pytest.raises(BadConfig, match="schema is at none, this build needs 0011"):
+    with pytest.raises(BadConfig, match="schema is at none, this build needs 0012"):
         await open_store(empty_url)
     await migrate(empty_url, "0002")
     with pytest.raises(BadConfig, match="schema is at 0002"):

@@ -6,16 +6,16 @@ Synchronous, usable in scripts and in notebooks. Each call opens what it needs a
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from zvt_crypto.cli.database import open_database
 from zvt_crypto.cli.each import of_exchange
 from zvt_crypto.cli.entities import get_instruments
+from zvt_crypto.cli.frames import FORMS, MOST_ROWS, check_columns, check_form, hand_over, open_cache
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
 from zvt_crypto.cli.words import check_count, check_names, parse_past, parse_range, resolve_all
-from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import check_exchange
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import parse_interval, parse_time
@@ -23,12 +23,14 @@ from zvt_crypto.domain.time import parse_interval, parse_time
 if TYPE_CHECKING:
     import pandas
     import polars
+    import pyarrow
 
     from zvt_crypto.cli.fetch import Synced
-    from zvt_crypto.ports import Observer
+    from zvt_crypto.domain.instrument import Instrument
+    from zvt_crypto.domain.time import Interval
+    from zvt_crypto.ports import Observer, Store
 
 Symbols = str | Sequence[str]
-MOST_ROWS = 10_000_000  # of one query; about 3 GB as structs
 
 
 @overload
@@ -70,6 +72,20 @@ def query_data(
     limit: int | None = ...,
     as_of: object = ...,
     columns: Sequence[str] | None = ...,
+    frame: Literal["arrow"],
+    settings: Settings | None = ...,
+) -> pyarrow.Table: ...
+@overload
+def query_data(
+    symbols: Symbols,
+    interval: str = ...,
+    start: object = ...,
+    end: object = ...,
+    *,
+    exchange: str | None = ...,
+    limit: int | None = ...,
+    as_of: object = ...,
+    columns: Sequence[str] | None = ...,
     frame: Literal["rows"],
     settings: Settings | None = ...,
 ) -> list[Kline]: ...
@@ -85,36 +101,80 @@ def query_data(
     limit: int | None = None,
     as_of: object = None,
     columns: Sequence[str] | None = None,
-    frame: Literal["polars", "pandas", "rows"] = "polars",
+    frame: Literal["polars", "pandas", "arrow", "rows"] = "polars",
     settings: Settings | None = None,
 ) -> Any:
     """Stored klines with opens in [start, end), oldest first, one symbol after the other.
 
     symbols: one or several, by any name. limit: of each symbol, the first from `start`, or without a start the newest.
     as_of: final klines as they were known at that moment, those that nobody knew yet left out.
-    frame: `polars`, `pandas` (the timestamp is then the index), or `rows` (a list of Kline). columns: only these of the frame.
+    frame: `polars`, `pandas` (the timestamp is then the index), `arrow`, or `rows` (a list of Kline). columns: only these of the frame.
     Raises UnknownSymbol, AmbiguousSymbol, UnknownInterval, BadTime, OutOfRange, StoreUnavailable.
     """
     names = check_names(symbols)
     of, start_ns, end_ns = parse_interval(interval), *parse_range(start, end)
     check_count("limit", limit, MOST_ROWS)
     as_of_ns = None if as_of is None else parse_time(as_of)
-    if frame not in ("polars", "pandas", "rows"):
-        raise BadInput(f"frame {shown(frame)} is none of polars, pandas, rows")
+    check_form(frame, (*FORMS, "rows"))
+    if frame == "rows":
+        return run(lambda: _rows(settings or load_settings(), names, exchange, of, start_ns, end_ns, limit, as_of_ns))
+    from zvt_crypto.stores.files.frames import KLINE_SCHEMA
 
-    async def go() -> list[Kline]:
-        async with open_database(settings or load_settings()) as store:
-            table = await store.instruments.load()
-            found: list[Kline] = []
-            for instrument in resolve_all(table, names, exchange):
-                if as_of_ns is None:
-                    found += await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
-                else:
-                    found += await store.versions.read_as_of(instrument.id, of, as_of_ns, start_ns, end_ns, limit)
-            return found
+    check_columns(columns, list(KLINE_SCHEMA))
+    made = run(lambda: _columns(settings or load_settings(), names, exchange, of, start_ns, end_ns, limit, as_of_ns))
+    return hand_over(made, columns, frame)
 
-    rows = run(go)
-    return rows if frame == "rows" else _frame(rows, columns, frame)
+
+async def _rows(
+    settings: Settings,
+    names: list[str],
+    exchange: str | None,
+    of: Interval,
+    start_ns: int | None,
+    end_ns: int | None,
+    limit: int | None,
+    as_of_ns: int | None,
+) -> list[Kline]:
+    found: list[Kline] = []
+    async with open_database(settings) as store:
+        for instrument in resolve_all(await store.instruments.load(), names, exchange):
+            found += await _klines(store, instrument, of, start_ns, end_ns, limit, as_of_ns)
+    return found
+
+
+async def _columns(
+    settings: Settings,
+    names: list[str],
+    exchange: str | None,
+    of: Interval,
+    start_ns: int | None,
+    end_ns: int | None,
+    limit: int | None,
+    as_of_ns: int | None,
+) -> polars.DataFrame:
+    """Of whole ranges through the local copies; what is limited or of the past is asked row by row."""
+    import polars
+
+    from zvt_crypto.services.research import Research
+    from zvt_crypto.stores.files.frames import kline_frame, named_klines
+
+    parts: list[polars.DataFrame] = []
+    async with open_database(settings) as store:
+        research = Research(store.frames, store.klines, open_cache(settings.cache_dir, settings.cache.size_mb))
+        for instrument in resolve_all(await store.instruments.load(), names, exchange):
+            if limit is None and as_of_ns is None:
+                parts.append(named_klines(await research.read(instrument.id, of, start_ns, end_ns), instrument.id, of))
+            else:
+                parts.append(kline_frame(await _klines(store, instrument, of, start_ns, end_ns, limit, as_of_ns)))
+    return polars.concat(parts, rechunk=False)
+
+
+async def _klines(
+    store: Store, instrument: Instrument, of: Interval, start_ns: int | None, end_ns: int | None, limit: int | None, as_of_ns: int | None
+) -> list[Kline]:
+    if as_of_ns is None:
+        return await store.klines.read(instrument.id, of, start_ns, end_ns, limit)
+    return await store.versions.read_as_of(instrument.id, of, as_of_ns, start_ns, end_ns, limit)
 
 
 def record_data(
@@ -182,27 +242,3 @@ class SymbolMappings(Mapping[str, Mapping[str, str]]):
         if self._read is None:
             self._read = get_instruments(settings=self._settings).symbol_mappings
         return self._read
-
-
-def _frame(rows: Iterable[Kline], columns: Sequence[str] | None, form: str) -> Any:
-    from zvt_crypto.stores.files.frames import KLINE_SCHEMA, kline_frame
-
-    if isinstance(columns, str):
-        raise BadInput(f"columns is a list of names, not one: [{columns!r}]")
-    for name in columns or ():
-        if not isinstance(name, str) or name not in KLINE_SCHEMA:
-            raise BadInput(f"column {shown(name)} is none of {', '.join(KLINE_SCHEMA)}")
-    made = kline_frame(rows)
-    if columns is not None:
-        made = made.select(columns)
-    if form == "polars":
-        return made
-    try:
-        return _to_pandas(made)
-    except ModuleNotFoundError as error:
-        raise BadInput(f"frame 'pandas' needs the package {error.name}: pip install 'zvt-crypto[pandas]'") from None
-
-
-def _to_pandas(made: polars.DataFrame) -> pandas.DataFrame:
-    frame = made.to_pandas()
-    return frame.set_index("timestamp") if "timestamp" in frame.columns else frame

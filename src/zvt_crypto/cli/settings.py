@@ -147,6 +147,13 @@ class Limits(Section, frozen=True):
     redis: str | None = None
 
 
+class Cache(Section, frozen=True):
+    """Local copies of months of klines, for frames (None: `cache` in data_dir). They are never the only place of anything."""
+
+    dir: Path | None = None
+    size_mb: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 2_000  # 0: none
+
+
 class Log(Section, frozen=True):
     """The log: one JSON object a line, UTC, to stderr or a file."""
 
@@ -174,6 +181,7 @@ class Settings(Section, frozen=True):
     ingest: Ingest = Ingest()
     live: Live = Live()
     limits: Limits = Limits()
+    cache: Cache = Cache()
     log: Log = Log()
 
     @property
@@ -185,6 +193,11 @@ class Settings(Section, frozen=True):
     def limits_file(self) -> Path:
         """Where this machine counts what it has spent at the venues."""
         return self.limits.file or Path(platformdirs.user_cache_dir("zvt-crypto")) / "limits.json"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Copies of what the database holds."""
+        return self.cache.dir or self.data_dir / "cache"
 
     @property
     def spool_dir(self) -> Path:

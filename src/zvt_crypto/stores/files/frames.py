@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from zvt_crypto.domain.market import Kline, Trade
+from zvt_crypto.domain.market import Funding, Kline, Trade
 from zvt_crypto.domain.money import decimal_text
-from zvt_crypto.domain.time import NS_PER_MS, to_rfc3339
+from zvt_crypto.domain.time import NS_PER_MS, Interval, to_rfc3339
 
 Columns = dict[str, pl.DataType | type[pl.DataType]]
 _TIME = pl.Datetime("ns", "UTC")
@@ -42,6 +42,7 @@ TRADE_SCHEMA: Columns = {
     "quantity": pl.Float64,
     "side": pl.String,
 }
+FUNDING_SCHEMA: Columns = {"timestamp": _TIME, "entity_id": pl.String, "rate": pl.Float64, "mark_price": pl.Float64}
 
 
 def kline_frame(klines: Iterable[Kline]) -> pl.DataFrame:
@@ -56,6 +57,17 @@ def kline_frame(klines: Iterable[Kline]) -> pl.DataFrame:
 def trade_frame(trades: Iterable[Trade]) -> pl.DataFrame:
     """A row a trade, in the order given; columns of TRADE_SCHEMA."""
     return _frame([(t.event_ns, t.instrument, t.stream, t.trade_id, t.price, t.quantity, t.side) for t in trades], TRADE_SCHEMA)
+
+
+def funding_frame(rows: Iterable[Funding]) -> pl.DataFrame:
+    """A row a payment, in the order given; columns of FUNDING_SCHEMA."""
+    return _frame([(f.event_ns, f.instrument, f.rate, f.mark_price) for f in rows], FUNDING_SCHEMA)
+
+
+def named_klines(frame: pl.DataFrame, instrument: str, interval: Interval) -> pl.DataFrame:
+    """The columns that a store gives, with those that say of what: all of KLINE_SCHEMA, in its order."""
+    names = pl.lit(instrument).alias("entity_id"), pl.lit(interval.value).alias("interval")
+    return frame.with_columns(*names).select(list(KLINE_SCHEMA))
 
 
 def to_csv(frame: pl.DataFrame) -> str:

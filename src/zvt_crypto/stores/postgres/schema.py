@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # importing them takes half a second, which only a migration 
     from alembic.config import Config
     from sqlalchemy import Connection
 
-HEAD = "0011"  # the newest of migrations/versions
+HEAD = "0012"  # the newest of migrations/versions
 _LOCK = 7_295_001  # any number that only migrations use as an advisory lock
 _CONNECT_TIMEOUT_S = 10.0
 _LOCK_MS = 1_000  # so long at most does anybody wait because a revision waits for a lock

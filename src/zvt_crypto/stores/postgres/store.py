@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from zvt_crypto.ports import Observer
 from zvt_crypto.stores.postgres.booklog import PostgresBookLog
 from zvt_crypto.stores.postgres.checksums import PostgresChecksums
@@ -17,6 +20,9 @@ from zvt_crypto.stores.postgres.schema import check_revision
 from zvt_crypto.stores.postgres.trades import PostgresTrades
 from zvt_crypto.stores.postgres.versions import PostgresVersions
 
+if TYPE_CHECKING:
+    from zvt_crypto.stores.postgres.frames import PostgresFrames
+
 
 class PostgresStore:
     """ports.Store over one pool of connections."""
@@ -26,6 +32,7 @@ class PostgresStore:
         keys = Keys()
         self.instruments = PostgresInstruments(pool)
         self.klines = PostgresKlines(pool, keys)
+        self._keys = keys
         self.trades = PostgresTrades(pool, keys)
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
@@ -34,6 +41,13 @@ class PostgresStore:
         self.book_log = PostgresBookLog(pool, keys)
         self.checksums = PostgresChecksums(pool)
         self.versions = PostgresVersions(pool, keys, self.klines, self.facts)
+
+    @cached_property
+    def frames(self) -> PostgresFrames:
+        """Made when it is first asked for: its libraries take 0.1 s to import."""
+        from zvt_crypto.stores.postgres.frames import PostgresFrames
+
+        return PostgresFrames(self.pool, self._keys)
 
     async def ping(self) -> None:
         """Raises StoreUnavailable."""
