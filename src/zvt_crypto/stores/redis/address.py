@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from zvt_crypto.domain.errors import BadConfig, StoreUnavailable, shown
+from zvt_crypto.stores.redis.cluster import ClusterClient
+from zvt_crypto.stores.redis.errors import driver_errors as driver_errors
 
 TIMEOUT_S = 2.0  # of a command; those that wait on purpose say so themselves
 USUAL_PORT, SENTINEL_PORT = 6379, 26379
@@ -25,13 +26,6 @@ async def open_redis(url: str) -> Any:
         await client.aclose()
         raise StoreUnavailable(f"cannot reach Redis at {place_of(url)}: {type(error).__name__}: {error}") from None
     return client
-
-
-def driver_errors() -> tuple[type[Exception], ...]:
-    """What the driver raises where a server does not answer, or not rightly; its Cluster has an error that is none of its others."""
-    import redis.exceptions
-
-    return redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError, TimeoutError, asyncio.IncompleteReadError
 
 
 async def told_version(client: Any) -> str:
@@ -70,8 +64,7 @@ def _client(url: str) -> Any:
             raise BadConfig(f"live.redis {shown(place_of(url))} is no address of a Redis server: {error}") from None
     login = _login(parts) | ({"ssl": True} if plain == "rediss" else {})
     if form == "cluster":
-        nodes = [redis.asyncio.cluster.ClusterNode(host, port) for host, port in _places(parts, USUAL_PORT)]
-        return redis.asyncio.RedisCluster(startup_nodes=nodes, require_full_coverage=False, **login, **timeouts)
+        return ClusterClient(_places(parts, USUAL_PORT), **login, **timeouts)
     name = parts.path.strip("/").partition("/")[0]
     if not name:
         raise BadConfig(f"live.redis {shown(place_of(url))} names no master: redis+sentinel://host:port,host:port/name")
