@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 from topology_kit import SHARDS, Prober, Topology, compared, settled, topology
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+from soak import soak
+
+SEEDS = int(os.environ.get("ZVT_CRYPTO_PROVE_SEEDS", "0"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
@@ -42,3 +49,16 @@ async def test_a_master_an_ingest_and_a_recorder_are_killed_under_load_and_nothi
         assert prober.right > 20
         assert prober.wrong == [], place.complaints()
         assert len(place.living("api")) == 2
+
+
+@pytest.mark.prove
+@pytest.mark.alone
+@pytest.mark.timeout(3_600)
+@pytest.mark.skipif(not SEEDS, reason="takes minutes: `make prove`")
+@pytest.mark.parametrize("seed", range(1, 1 + max(1, SEEDS // 50)))
+def test_whatever_is_killed_in_whatever_order_trades_are_stored_once_or_flagged(seed: int) -> None:
+    made = soak(5.0, seed)
+    figures = made["figures"]
+    assert figures["blows"] > 10, figures
+    assert (figures["trades_missing_unflagged"], figures["trades_differing"]) == (0, 0), figures
+    assert figures["availability_percent"] >= 99.9, made["outages"]
