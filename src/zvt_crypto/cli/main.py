@@ -237,6 +237,38 @@ def backfill(
     _end(run_backfill(settings, interval=interval, start=start, end=end, what=what, as_json=as_json))
 
 
+@app.command("import")
+def import_files(
+    paths: Annotated[list[Path], typer.Argument(help="Files, and folders with all that is in them.")],
+    form: Annotated[str, typer.Option("--format", help="freqtrade, binance-vision or generic.")],
+    exchange: Exchange = None,
+    symbol: Annotated[str | None, typer.Option("--symbol", "-s", help="The instrument, where the file's name does not say it.")] = None,
+    interval: Annotated[str | None, typer.Option("--interval", "-i", help="Of a generic file's bars.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="Of a generic file: time=ts,open=o,…; numbers count columns without a header.")
+    ] = None,
+    what: Annotated[str | None, typer.Option(help="A generic file holds klines or trades. [default: klines]")] = None,
+    stream: Annotated[str | None, typer.Option(help="Whose ids trades have: trade or agg.")] = None,
+    market: Annotated[str | None, typer.Option(help="Binance Vision's spot or usdm, where no folder's name says it.")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="s, ms, us or ns. [default: told by the numbers' size]")] = None,
+    utc: Annotated[bool, typer.Option("--utc", help="Times without a zone are UTC.")] = False,
+    rejects: Annotated[Path | None, typer.Option(help="The report of rejected rows, CSV. [default: in the data folder]")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report only.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Take in files of freqtrade, Binance Vision, or any table.
+
+    Every rejected row is reported, and the exit status is 1 then. Running it again does the rest and changes nothing.
+    """
+    from zvt_crypto.cli.commands.import_files import run_import
+
+    said: dict[str, Any] = {"format": form, "exchange": exchange, "symbol": symbol, "interval": interval, "columns": columns}
+    said |= {"what": what, "stream": stream, "market": market, "time_unit": time_unit, "utc": utc}
+    _end(run_import(_settings(config, data_dir, {}), paths, said, rejects=rejects, dry_run=dry_run, as_json=as_json))
+
+
 @app.command()
 def kdata(
     symbol: Symbol,

@@ -1,7 +1,7 @@
 """Rows of a file in batches, however it is written: CSV, JSON, Parquet, feather; plain, gzipped or zipped. Never the whole file at once.
 
-A reader knows nothing of prices: it hands on columns as they stand (text of CSV and JSON, typed values of the others) with the number that
-a person would look a row up by: the line of a text, the row of a table, both counted from 1.
+A reader knows nothing of prices: it hands on columns as they stand (text of CSV, typed values of the others) with the number that a person
+would look a row up by: the line of a text, the row of a table, both counted from 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 NUMBER = "#"  # the column of line or row numbers
+SHOWN = 200  # characters of a broken row that a report shows
 
 
 class Broken(msgspec.Struct, frozen=True):
@@ -36,5 +37,5 @@ class RowReader(Protocol):
     label: str
 
     def batches(self, rows: int) -> Iterator[RowBatch]:
-        """At most so many rows each, in the file's order. Raises BadImport for a file that cannot be read on, OSError."""
+        """At most so many rows each, in the file's order. Raises BadInput, naming the file, where it cannot be read on; OSError."""
         ...
