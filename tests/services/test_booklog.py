@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.log_parts import Desk, dated, live_at, logged_at
 from stores_fixtures import PAIR, START
 from zvt_crypto.domain.booklog import BookSegment
-from zvt_crypto.domain.errors import StoreError, StoreUnavailable
+from zvt_crypto.domain.errors import ConstraintViolated, StoreError, StoreUnavailable
 from zvt_crypto.domain.events import BookEvent
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S
@@ -29,10 +29,13 @@ class Shelf:
     def __init__(self) -> None:
         self.rows: list[BookSegment] = []
         self.is_down = False
+        self.wrong = 0  # the start of a segment that is refused
 
     async def save(self, segments, known_at_ns: int) -> None:
         if self.is_down:
             raise StoreUnavailable("the store is down")
+        if any(segment.start_ns == self.wrong for segment in segments):
+            raise ConstraintViolated("the store refuses a segment")
         self.rows += segments
 
     async def segment_at(self, instrument: str, at_ns: int) -> BookSegment | None:
@@ -133,6 +136,21 @@ async def test_segments_wait_for_a_store_that_is_away_up_to_a_bound():
         shelf.is_down = False
         await asyncio.sleep(0.02)
     assert await logged_at(shelf, events[5].recv_ns) is None
+    assert await logged_at(shelf, events[-1].recv_ns) == live_at(events, events[-1].recv_ns)
+
+
+async def test_a_segment_that_the_store_refuses_stops_no_other():
+    shelf, events = Shelf(), dated(market(5, 200), START)
+    shelf.is_down = True
+    async with Desk(shelf, most_events=10).running() as desk:
+        await desk.hear(events)
+        shelf.wrong = desk.log._waiting[3].start_ns
+        shelf.is_down = False
+        await asyncio.sleep(0.03)
+        assert not desk.log._waiting
+    assert [(level, event) for level, event, _ in desk.notes.notes] == [("warning", "book_log_waits"), ("error", "book_segment_refused")]
+    assert await logged_at(shelf, shelf.wrong) is None
+    assert await logged_at(shelf, shelf.wrong - 1) == live_at(events, shelf.wrong - 1)
     assert await logged_at(shelf, events[-1].recv_ns) == live_at(events, events[-1].recv_ns)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from services.memory_store import MemoryStore
@@ -154,6 +155,18 @@ async def test_a_backfill_of_trades_makes_minutes_and_longer_bars(store):
     await Rollups(store, SystemClock(), Notes()).catch_up()
     (five,) = await store.klines.read(BTC, Interval.MIN_5)
     assert (five.open_ns, five.volume, five.source) == (START + 300 * S, 150.0, "derived")
+
+
+async def test_trades_that_make_no_bar_are_told_and_stop_nothing(any_store):
+    notes = Notes()
+    late = LateBars([ListConnector(now_ns=LATER)], any_store, SystemClock(), notes)
+    odd = msgspec.structs.replace(trade(20), trade_id="x-20")
+    await any_store.trades.append(
+        [*(trade(n) for n in range(29) if n != 20), odd, *(trade(n) for n in range(5000, 5130))], LATER * 2 - START
+    )
+    assert await late.catch_up() == 1
+    assert [(event, fields["instrument"]) for _, event, fields in notes.notes] == [("late_bars_refused", BTC)]
+    assert "'x-20'" in str(notes.notes[0][2]["reason"])
 
 
 def test_it_runs_by_itself_and_waits_for_a_store_that_is_away():

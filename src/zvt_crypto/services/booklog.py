@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from zvt_crypto.domain.booklog import BookSegment
-from zvt_crypto.domain.errors import Disconnected, NotFound, Overflow, Stale, StoreUnavailable
+from zvt_crypto.domain.errors import Disconnected, NotFound, Overflow, Stale, StoreError, StoreUnavailable
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale
 from zvt_crypto.domain.time import NS_PER_S, to_rfc3339
@@ -62,6 +62,7 @@ class BookLog:
         self._open: dict[str, SegmentLog] = {}
         self._waiting: deque[BookSegment] = deque()
         self._waiting_bytes = 0
+        self._doubted = 0  # so many of the oldest are stored one by one
         self._news = asyncio.Event()
         self._reader: Reader = self._listen()
 
@@ -180,16 +181,24 @@ class BookLog:
 
     async def _store_some(self) -> bool:
         """Store the oldest; whether the store took them."""
-        batch = [self._waiting[n] for n in range(min(self._options.batch, len(self._waiting)))]
+        batch = [self._waiting[n] for n in range(min(self._options.batch if not self._doubted else 1, len(self._waiting)))]
         try:
             await self._store.save(batch, self._clock.now_ns())
         except StoreUnavailable:
             return False
+        except StoreError as error:  # some of them is refused for what it is: find it, and go on without it
+            if len(batch) > 1:
+                self._doubted = len(batch)
+                return True
+            self._observer.count("book_log_dropped")
+            self._observer.note("error", "book_segment_refused", instrument=batch[0].instrument, reason=str(error))
+        else:
+            self._observer.count("book_segments_stored", len(batch))
+        self._doubted = max(0, self._doubted - 1)
         for segment in batch:
             if self._waiting and self._waiting[0] is segment:  # it may have been dropped meanwhile
                 self._waiting.popleft()
                 self._waiting_bytes -= len(segment.data)
-        self._observer.count("book_segments_stored", len(batch))
         return True
 
 

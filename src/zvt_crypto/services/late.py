@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zvt_crypto.domain.errors import StoreUnavailable
+from zvt_crypto.domain.errors import BadInput, ConstraintViolated, StoreUnavailable, shown
 from zvt_crypto.domain.market import Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_MINUTE
 from zvt_crypto.engine.bars import TradeBars
@@ -61,10 +61,14 @@ class LateBars:
             await self._store.trades.remade(run)
             return 0
         start_ns, end_ns = run[0].open_ns, run[-1].open_ns + NS_PER_MINUTE
-        bars = await self._bars(connector, name, stream, start_ns, end_ns)
-        closed = [bar for bar in bars if start_ns <= bar.open_ns < end_ns]
-        final = [bar for bar in closed if bar.final]
-        written = await self._store.klines.upsert(final, self._clock.now_ns())
+        try:
+            bars = await self._bars(connector, name, stream, start_ns, end_ns)
+            closed = [bar for bar in bars if start_ns <= bar.open_ns < end_ns]
+            written = await self._store.klines.upsert([bar for bar in closed if bar.final], self._clock.now_ns())
+        except (ConstraintViolated, BadInput) as error:  # they will not be better the next time
+            self._observer.note("error", "late_bars_refused", instrument=name, start=start_ns, reason=str(error))
+            await self._store.trades.remade(run)
+            return 0
         seen = {bar.open_ns for bar in closed}
         await self._store.trades.remade([minute for minute in run if minute.open_ns in seen])
         count = written.inserted + written.changed
@@ -79,6 +83,9 @@ class LateBars:
         after = await read(name, end_ns, limit=1, stream=stream)
         trades = [*before, *await self._between(name, stream, start_ns, end_ns), *after]
         if continuity != "opaque":
+            odd = next((trade for trade in trades if not trade.trade_id.isdecimal()), None)
+            if odd is not None:
+                raise BadInput(f"trade id {shown(odd.trade_id)} of a stream whose ids are numbers")
             trades.sort(key=lambda trade: int(trade.trade_id))
         holes = await self._holes(name, stream, trades[0].event_ns) if trades and continuity != "dense" else []
         bars, made = TradeBars(name, stream, continuity=continuity), list[Kline]()
