@@ -386,6 +386,10 @@ class KlineFrames(Protocol):
         where that cannot be told. Ask before you read."""
         ...
 
+    async def series(self, of: Sequence[tuple[str, Interval]]) -> list[str]:
+        """What all klines of each instrument and interval are now, in one question; as `versions`, and always told."""
+        ...
+
 
 class ColumnCache(Protocol):
     """Copies of months of klines. Never the only place of anything; never wrong about what it holds."""

@@ -42,6 +42,14 @@ _TOKENS = """
 _BEGIN = """
     INSERT INTO kline_change (instrument_id, slug, month) SELECT $1, $2, month FROM unnest($3::timestamptz[]) month ORDER BY month
     ON CONFLICT DO NOTHING"""
+_SERIES = """
+    SELECT coalesce(md5((SELECT string_agg(c.token::text, ',' ORDER BY c.month) FROM kline_change c
+                         WHERE c.instrument_id = s.instrument_id AND c.slug = s.slug)), ''), p.partitions
+    FROM unnest($1::int[], $2::text[]) WITH ORDINALITY s(instrument_id, slug, place)
+    JOIN (SELECT slug, (SELECT coalesce(md5(string_agg(i.inhrelid::text, ',' ORDER BY i.inhrelid)), '') FROM pg_inherits i
+                        WHERE i.inhparent = to_regclass('kline_' || slug)) AS partitions
+          FROM (SELECT DISTINCT slug FROM unnest($2::text[]) slug) slugs) p USING (slug)
+    ORDER BY s.place"""
 _SOURCES = pl.Series([None, *SOURCES], dtype=pl.String)
 
 
@@ -88,6 +96,16 @@ class PostgresFrames:
             return [None if token is None else f"{token}.{partition or 0}" for _, token, partition in rows]
 
         return await self._pool.run(f"read the versions of klines of {instrument}", work)
+
+    async def series(self, of: Sequence[tuple[str, Interval]]) -> list[str]:
+        """As ports.KlineFrames says."""
+
+        async def work(connection: Connection) -> list[str]:
+            keys = [await self._keys.find(connection, instrument) or 0 for instrument, _ in of]
+            rows = await connection.fetch(_SERIES, keys, [interval.slug for _, interval in of])
+            return [f"{tokens}.{partitions}" for tokens, partitions in rows]
+
+        return await self._pool.run(f"read the versions of {len(of)} series", work)
 
 
 async def _tells_changes(connection: Connection, interval: Interval) -> bool:
