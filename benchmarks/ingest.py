@@ -166,20 +166,24 @@ CREATE TEMP TABLE incoming_literal (LIKE cryptopair_1m_literal) ON COMMIT DELETE
 LITERAL_VALUES = ("open_price", "high_price", "low_price", "close_price", "volume", "turnover")
 
 
+def literal_rows(bars: list[Kline]) -> list[tuple]:
+    made = []
+    for k in bars:
+        at = to_datetime(k.open_ns).replace(tzinfo=None)
+        values = (Decimal(repr(value)) for value in (k.open, k.high, k.low, k.close, k.volume, k.turnover))
+        made.append((f"{k.instrument}_{at:%Y-%m-%dT%H:%M:%S}", k.instrument, at, *values))
+    return made
+
+
 async def literal_rate(connection: asyncpg.Connection, bars: list[Kline]) -> float:
     """The specification's table as it is written, filled as ours is: COPY to a temporary table, one INSERT ON CONFLICT."""
     await connection.execute(LITERAL)
     await connection.executemany("INSERT INTO crypto_pair_literal VALUES ($1)", [(name,) for name in sorted({k.instrument for k in bars})])
-    rows = []
-    for k in bars:
-        at = to_datetime(k.open_ns).replace(tzinfo=None)
-        values = (Decimal(repr(value)) for value in (k.open, k.high, k.low, k.close, k.volume, k.turnover))
-        rows.append((f"{k.instrument}_{at:%Y-%m-%dT%H:%M:%S}", k.instrument, at, *values))
     replaced = ", ".join(f"{name} = excluded.{name}" for name in LITERAL_VALUES)
 
     async def store() -> None:
         async with connection.transaction():
-            await connection.copy_records_to_table("incoming_literal", records=rows)
+            await connection.copy_records_to_table("incoming_literal", records=literal_rows(bars))
             await connection.execute(
                 f"INSERT INTO cryptopair_1m_literal SELECT * FROM incoming_literal ON CONFLICT (id) DO UPDATE SET {replaced}"
             )
@@ -188,7 +192,7 @@ async def literal_rate(connection: asyncpg.Connection, bars: list[Kline]) -> flo
         await connection.execute("TRUNCATE cryptopair_1m_literal")
         await connection.execute("CHECKPOINT")
 
-    return await rate(len(rows), store, clear)
+    return await rate(len(bars), store, clear)
 
 
 async def sqlalchemy_rate(url: str, bars: list[Kline], keys: dict[str, int], clear: Callable[[], Awaitable[object]]) -> float:

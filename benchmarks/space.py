@@ -26,12 +26,15 @@ import asyncpg
 import numpy as np
 from _market_bars import COLUMNS, make_bars, pairs, records
 
+from zvt_crypto.domain.market import BookSnapshot, Trade
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, parse_time
 from zvt_crypto.stores.files.frames import kline_frame, write_parquet
 from zvt_crypto.stores.postgres import migrate, open_store
+from zvt_crypto.stores.postgres.archive import archive
 from zvt_crypto.stores.postgres.bars import Bars, pack
 from zvt_crypto.stores.postgres.compact import compact
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
+from zvt_crypto.stores.postgres.policies import TARGETS
 
 START, END = parse_time("2024-01-01"), parse_time("2024-02-01")
 LITERAL = """
@@ -88,8 +91,37 @@ async def measure(url: str, count: int, folder: Path) -> dict[str, float]:
     figures["packed_bytes_a_row"] = (await size(sql, "kline_packed") - empty[1]) / rows
     figures["parquet_bytes_a_row"] = parquet / rows
     figures |= await cold_reads(store, listed[0].id)
+    figures |= await others(store, sql, listed[0].id, rows // 10, folder)
     await sql.close()
     await store.close()
+    return figures
+
+
+async def others(store: Any, sql: asyncpg.Connection, pair: str, count: int, folder: Path) -> dict[str, float]:
+    """Bytes of a trade and of a book of 20 levels a side, in their tables and in an archive."""
+    rng = np.random.default_rng(3)
+    prices = np.round(60_000 + np.cumsum(rng.normal(0, 0.5, count)), 2).tolist()
+    sizes = np.round(rng.lognormal(-4, 1.5, count) + 1e-5, 5).tolist()
+    times = (START + np.cumsum(rng.integers(1, 86_400_000 // count * 2, count)) * 1_000_000 * 9 // 10).tolist()
+    deals = [Trade(pair, "trade", str(4_100_000_000 + n), prices[n], sizes[n], "buy" if n % 3 else "sell", times[n]) for n in range(count)]
+    deals = [deal for deal in deals if deal.event_ns < START + NS_PER_DAY]
+    await store.trades.append(deals, START + NS_PER_DAY)
+    books = []
+    for n in range(min(1440, count)):
+        middle, steps = prices[n], np.round(np.cumsum(rng.integers(1, 30, (2, 20)), axis=1) / 100, 2)
+        volumes = np.round(rng.lognormal(-2, 1.5, (2, 20)) + 1e-5, 5)
+        bids = tuple((round(middle - step, 2), size) for step, size in zip(steps[0].tolist(), volumes[0].tolist(), strict=True))
+        asks = tuple((round(middle + step, 2), size) for step, size in zip(steps[1].tolist(), volumes[1].tolist(), strict=True))
+        books.append(BookSnapshot(pair, n, bids, asks, START + n * 60 * 10**9))
+    await store.facts.save_books(books, START + NS_PER_DAY)
+    await sql.execute("VACUUM ANALYZE")
+    figures = {
+        "trade_bytes_a_row": await size(sql, "trade_20240101") / len(deals),
+        "book20_bytes_a_row": await size(sql, "book_snapshot") / len(books),
+    }
+    for name, unit in (("trade", (START, START + NS_PER_DAY)), ("book_snapshot", (START, END))):
+        done = await archive(store.pool, TARGETS[name], unit, folder / "archive", remove=False)
+        figures[f"{name.replace('_snapshot', '20')}_archive_bytes_a_row"] = done.size_bytes / done.rows
     return figures
 
 
