@@ -1,7 +1,5 @@
 """The instrument table of a past moment, from its dated facts."""
 
-
-
 from __future__ import annotations
 
 from itertools import groupby
