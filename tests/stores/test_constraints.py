@@ -208,6 +208,13 @@ for column in ("turnover", "trades"):
     text = revision().replace("source, final", f"source, final, {column}").replace("4, true)", "4, true, -1)")
     TRIPS["kline_revision", f"{column}_not_negative"] = [text]
 
+LEASE = "INSERT INTO lease VALUES ('shard', 'holder', {token}, now())"
+TRIPS |= {
+    ("lease", "lease_token_positive"): [LEASE.format(token=0)],
+    ("lease", "lease_pkey"): [LEASE.format(token=1), LEASE.format(token=2)],
+    ("feed_position", "feed_position_pkey"): ["INSERT INTO feed_position (shard, mark) VALUES (1, 'a')"] * 2,
+}
+
 # Keys that the server itself draws: nobody can write them.
 DRAWN = {"asset_pkey", "asset_fact_pkey", "instrument_pkey", "instrument_fact_pkey", "kline_revision_pkey", "gap_pkey"}
 

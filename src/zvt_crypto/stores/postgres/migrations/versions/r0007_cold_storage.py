@@ -82,14 +82,15 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
+    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
+    -- Behind it: older servers attach no table that has such triggers.
     EXECUTE format('CREATE TRIGGER known_instrument AFTER INSERT ON %I REFERENCING NEW TABLE AS arrived '
                    'FOR EACH STATEMENT EXECUTE FUNCTION zvt_known_instrument()', name);
     IF starts_with(parent, 'kline_') THEN
         EXECUTE format('CREATE TRIGGER keeps_versions AFTER UPDATE ON %I REFERENCING OLD TABLE AS gone NEW TABLE AS came '
                        'FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version(%L)', name, substr(parent, 7));
     END IF;
-    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
 END $$;
 
 CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
@@ -178,14 +179,15 @@ BEGIN
         RETURN;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', name, parent);
+    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
+    -- Behind it: older servers attach no table that has such triggers.
     EXECUTE format('CREATE TRIGGER known_instrument AFTER INSERT ON %I REFERENCING NEW TABLE AS arrived '
                    'FOR EACH STATEMENT EXECUTE FUNCTION zvt_known_instrument()', name);
     IF starts_with(parent, 'kline_') THEN
         EXECUTE format('CREATE TRIGGER keeps_versions AFTER UPDATE ON %I REFERENCING OLD TABLE AS gone NEW TABLE AS came '
                        'FOR EACH STATEMENT EXECUTE FUNCTION zvt_keep_version(%L)', name, substr(parent, 7));
     END IF;
-    -- Attaching waits for nobody who reads or writes other partitions; CREATE … PARTITION OF would.
-    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name, low, high);
 END $$;
 
 CREATE OR REPLACE FUNCTION zvt_keep_version() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
