@@ -24,10 +24,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from topology_kit import Prober, Topology, compared, settled, topology
+from topology_kit import Prober, Topology, answering, compared, settled, topology
 
 QUICK_MINUTES, USUAL_MINUTES = 1.0, 10.0
 PAUSE_S = (6.0, 12.0)  # between two blows: what was hit is back, more or less
+SYMBOL = "cryptopair_binance_btcusdt"
 FROZEN_S = 8.0  # longer than a lease holds
 
 
@@ -84,7 +85,8 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
             for _ in range(count):
                 place.start(role)
         asyncio.run(settled(place))
-        with Prober(place.ready_urls, "cryptopair_binance_btcusdt") as prober:
+        asyncio.run(answering(place, SYMBOL))
+        with Prober(place.ready_urls, SYMBOL) as prober:
             ends = time.monotonic() + minutes * 60
             order: list[Callable[[Topology, random.Random], str]] = []
             while time.monotonic() < ends:

@@ -237,6 +237,15 @@ async def settled(place: Topology, within_s: float = 60.0) -> None:
         await sql.close()
 
 
+async def answering(place: Topology, symbol: str, within_s: float = 120.0) -> None:
+    """Return once every API answers both of the prober's questions: the first minute of klines has closed then."""
+    async with asyncio.timeout(within_s):
+        for path in (f"kdata?symbol={symbol}&interval=1m&limit=3", f"ticker?symbol={symbol}"):
+            for process in place.living("api"):
+                while await asyncio.to_thread(ask, f"{process.url()}/api/v1/crypto/{path}") is not None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+
+
 async def compared(place: Topology) -> Verdict:
     """End the ingest processes, wait until all that they published is stored, and hold it against the exchange's own trades."""
     for process in place.living("ingest"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from topology_kit import SHARDS, Prober, Topology, compared, settled, topology
+from topology_kit import SHARDS, Prober, Topology, answering, compared, settled, topology
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 from soak import soak
@@ -32,6 +32,7 @@ async def test_a_master_an_ingest_and_a_recorder_are_killed_under_load_and_nothi
             for _ in range(count):
                 place.start(role)
         await settled(place)
+        await answering(place, "cryptopair_binance_btcusdt")
         with Prober(place.ready_urls, "cryptopair_binance_btcusdt") as prober:
             next(node for node in place.cluster.nodes if node.is_master()).kill()
             await settled(place)

@@ -107,6 +107,10 @@ class IngestRole:
         report_sinks(self._shared, "publish", "Redis takes nothing", [platform.sink for platform in self._platforms.values()])
 
     async def _follow(self, held: Held) -> None:
+        """Begun again where a part of it failed: a database that is away just now ends no process."""
+        await supervised(self._shared, {held.name: lambda: self._follow_once(held)})
+
+    async def _follow_once(self, held: Held) -> None:
         shared, chosen = self._shared, self._shared.settings.ingest
         _, exchange, part = held.name.split(":")
         shard = int(part.partition("/")[0])

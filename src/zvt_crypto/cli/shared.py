@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zvt_crypto.cli.database import server_url
 from zvt_crypto.cli.settings import Settings, redis_url
-from zvt_crypto.domain.errors import BadConfig
+from zvt_crypto.domain.errors import BadConfig, StoreError
 from zvt_crypto.stores.files.spool import FileSpool
 from zvt_crypto.telemetry.health import Health
 from zvt_crypto.telemetry.metrics import PrometheusObserver
@@ -20,6 +21,7 @@ from zvt_crypto.venues.clock import SystemClock
 if TYPE_CHECKING:
     from zvt_crypto.ports import Lease, Store
 
+LOOK_S = 2.0
 MOST_SPOOLS = 16  # of one shard on one machine: that of a process that stands still is in use
 
 
@@ -31,13 +33,20 @@ class Shared:
         self.clock = SystemClock()
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self.health = Health(self.clock)
-        self.health.watch("database", store.ping)
-        self.health.watch("redis", self._ping)
 
-    async def _ping(self) -> None:
+    async def look(self) -> None:
+        """Whether database and Redis answer, to health. One that does not is no reason to send this process no questions: what is live is
+        answered without the one, what is stored without the other, and the next process has no others."""
         from zvt_crypto.stores.redis.streams import Away
 
-        await Away().ask("reach the server", self.redis.ping())
+        for name, asked in (("database", self.store.ping()), ("redis", Away().ask("reach the server", self.redis.ping()))):
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await asked
+            except (StoreError, TimeoutError) as error:
+                self.health.report(name, "degraded", str(error) or f"no answer within {LOOK_S:g} s")
+            else:
+                self.health.report(name, "ok")
 
 
 @contextlib.asynccontextmanager

@@ -65,7 +65,7 @@ async def opened(shared: Shared, names: Sequence[str]) -> AsyncIterator[tuple[li
 
 async def _work(shared: Shared, roles: Sequence[Role], front: Front, asked: asyncio.Event, seconds: float | None) -> None:
     work = [asyncio.create_task(role.run(), name=type(role).__name__) for role in roles]
-    beside = [asyncio.create_task(_report(roles)), *(asyncio.create_task(server.wait()) for server in front.servers)]
+    beside = [asyncio.create_task(_report(shared, roles)), *(asyncio.create_task(server.wait()) for server in front.servers)]
     stop = asyncio.create_task(asked.wait())
     try:
         done, _ = await asyncio.wait({*work, *beside, stop}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -78,8 +78,9 @@ async def _work(shared: Shared, roles: Sequence[Role], front: Front, asked: asyn
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _report(roles: Sequence[Role]) -> None:
+async def _report(shared: Shared, roles: Sequence[Role]) -> None:
     while True:
+        await shared.look()
         for role in roles:
             role.report()
         await asyncio.sleep(REPORT_S)
