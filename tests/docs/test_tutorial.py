@@ -20,6 +20,8 @@ SAID = {
     "first-steps.md": ("crypto_binance_btc", "timestamp,entity_id,interval,open"),
     "provenance.md": ("known then: 60 bars, now: 120", "exchange says", "chunks compared, 0 wrong", "holes: "),
     "books.md": ("cryptopair_binance_btcusdt at ", "ask size"),
+    "export.md": ("cryptopair_binance_ethusdt", "170 rows in 1 files", "rows: 170"),
+    "research.md": ("bars: 2880", "mean"),
     "trust.md": ("missing  cryptopair_binance_btcusdt  kline 1m", "venue 110"),
 }
 

@@ -237,6 +237,33 @@ def backfill(
     _end(run_backfill(settings, interval=interval, start=start, end=end, what=what, as_json=as_json))
 
 
+@app.command("export")
+def export_files(
+    symbols: Annotated[list[str], typer.Argument(help="Symbols.")],
+    folder: Annotated[Path, typer.Option("--to", help="Folder to write to.")],
+    what: Annotated[str, typer.Option(help="klines, trades, funding; several by commas.")] = "klines",
+    interval: Annotated[str, typer.Option("--interval", "-i", help="Intervals of klines, by commas.")] = "1m",
+    start: Start = None,
+    end: End = None,
+    exchange: Exchange = None,
+    as_json: Json = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Stored rows as a folder of Parquet files.
+
+    Partitioned: DuckDB, polars and Arrow read it as one table. Files that stand there are replaced.
+    """
+    from zvt_crypto.cli.commands.export import run_export
+
+    _end(
+        run_export(
+            _settings(config, data_dir, {}), symbols, folder, what=_names(what, "noun") or (), intervals=_names(interval, "interval") or (),
+            start=start, end=end, exchange=exchange, as_json=as_json,
+        )
+    )  # fmt: skip
+
+
 @app.command("import")
 def import_files(
     paths: Annotated[list[Path], typer.Argument(help="Files, and folders with all that is in them.")],

@@ -61,7 +61,7 @@ class PostgresFrames:
 
     async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> pl.DataFrame:
         """As ports.KlineFrames says."""
-        low, high = start_ns or 0, FAR_NS if end_ns is None else end_ns
+        low, high = _up(start_ns or 0), FAR_NS if end_ns is None else _up(end_ns)
 
         async def work(connection: Connection) -> pl.DataFrame:
             key = await self._keys.find(connection, instrument)
@@ -106,6 +106,11 @@ class PostgresFrames:
             return [f"{tokens}.{partitions}" for tokens, partitions in rows]
 
         return await self._pool.run(f"read the versions of {len(of)} series", work)
+
+
+def _up(at_ns: int) -> int:
+    """To the next full microsecond: opens have no more."""
+    return -(-at_ns // 1000) * 1000
 
 
 async def _tells_changes(connection: Connection, interval: Interval) -> bool:
