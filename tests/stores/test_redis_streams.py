@@ -78,11 +78,22 @@ class Kept:
     async def stored(self) -> None: ...
 
 
+class Leaping(SystemClock):
+    """An hour passes between two looks."""
+
+    def __init__(self) -> None:
+        self.hours = 0
+
+    def now_ns(self) -> int:
+        self.hours += 1
+        return super().now_ns() + self.hours * 3_600 * NS_PER_S
+
+
 @contextlib.asynccontextmanager
-async def recording(client: Any, kept: Kept, fence: Lease | None = None) -> AsyncIterator[list[Event]]:
+async def recording(client: Any, kept: Kept, fence: Lease | None = None, clock: SystemClock | None = None) -> AsyncIterator[list[Event]]:
     """What a recorder of the shard hears. All of it is stored at once."""
     heard = kept.heard = []
-    reader = FeedReader(client, SHARD, kept.publish, SystemClock(), Notes())
+    reader = FeedReader(client, SHARD, kept.publish, clock or SystemClock(), Notes())
     task = asyncio.create_task(reader.record(kept.stored, fence or Lease(), kept))
     try:
         yield heard
@@ -118,6 +129,20 @@ async def test_who_lost_its_lease_stores_no_position_and_the_next_one_hears_all(
     assert kept.marks == {}
     async with recording(client, kept) as heard:
         await until(lambda: heard)
+
+
+async def test_what_is_stored_makes_room_but_for_the_last_minute(client: Any) -> None:
+    kept = Kept()
+    for n in range(1, 301):
+        fields = {"v": 1, "w": "a", "e": 1, "n": n, "d": msgspec.msgpack.encode([trade(n)])}
+        await client.xadd(feed_key(SHARD), fields, id=f"{n}-0")
+    await FeedStore(Streams(client, "b", Lease())).append([trade(301)], START)
+    async with recording(client, kept, clock=Leaping()) as heard:
+        await until(lambda: len(heard) == 301)
+        async with asyncio.timeout(20):
+            while (await client.xrange(feed_key(SHARD), count=1))[0][0] == b"1-0":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert await client.xlen(feed_key(SHARD)) >= 1
 
 
 async def test_nothing_is_published_under_a_lost_lease_and_a_doubtful_one_waits(client: Any) -> None:

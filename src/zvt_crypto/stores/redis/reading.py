@@ -9,6 +9,7 @@ import msgspec
 
 from zvt_crypto.domain.errors import StoreUnavailable
 from zvt_crypto.domain.events import Event, FeedPosition
+from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.ports import Clock, Fence, Observer, Recording
 from zvt_crypto.stores.redis.counted import Continuity, Entry, order_of
 from zvt_crypto.stores.redis.following import Following
@@ -18,6 +19,8 @@ READ_ENTRIES = 200
 BLOCK_MS = 500
 BEGIN_MS = 5_000  # how far back of `live` who begins to serve looks: more than the time between two whole books
 AGAIN_S = 0.3
+TRIM_NS = 5 * NS_PER_S
+KEEP_MS = 60_000  # for those who serve, and were away for a moment
 
 _decode = msgspec.msgpack.Decoder(list[Event]).decode
 
@@ -29,6 +32,7 @@ class FeedReader:
         self._client, self._shard, self._publish, self._clock, self._observer = client, shard, publish, clock, observer
         self._away = Away()
         self._following, self._heard = Following(), Following()
+        self._trimmed_ns = 0
         self.is_away = False
 
     async def serve(self) -> None:
@@ -66,11 +70,22 @@ class FeedReader:
                 for entry in entries:
                     for event in known.take(entry):
                         self._publish(event)
-                if fence.may_publish():
+                is_ours = fence.may_publish()
+                if is_ours:
                     self._publish(FeedPosition(self._shard, known.save()))
                 await stored()
+                if is_ours:
+                    await self._trim(key, known.place)
             except StoreUnavailable as error:
                 await self._wait(error)
+
+    async def _trim(self, key: str, place: str) -> None:
+        """Let go of what is stored, but for the last minute of it, so that the stream takes the room of what waits."""
+        now_ns = self._clock.now_ns()
+        if now_ns - self._trimmed_ns >= TRIM_NS:
+            self._trimmed_ns = now_ns
+            least = f"{max(0, order_of(place)[0] - KEEP_MS)}-0"
+            await self._away.ask("let go of what is stored", self._client.xtrim(key, minid=least, approximate=True))
 
     async def _begin(self, recording: Recording) -> Continuity:
         known = Continuity()
