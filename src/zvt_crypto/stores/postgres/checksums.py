@@ -8,8 +8,11 @@ did not come through the store notes nothing, and its row is found.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
+
+import asyncpg
 
 from zvt_crypto.domain.checks import CheckReport, WrongRow
 from zvt_crypto.domain.errors import StoreError, StoreUnavailable
@@ -21,6 +24,7 @@ from zvt_crypto.stores.postgres.signedrows import NOUNS, Noun, Rows, earliest_mi
 
 SETTLED_NS = NS_PER_DAY  # a chunk that ended less than this ago still gets what is late
 LOCK = 7_295_003  # as the triggers of revision 0009 hold it
+_LOCK_MS, _LOCK_TURNS = 200, 25
 
 _LIST = """
     SELECT c.noun, c.instrument_id, i.id, c.low, c.high, c.known_until, c.row_count, c.touched_at IS NOT NULL AS touched, c.digest, c.prints
@@ -158,13 +162,9 @@ class PostgresChecksums:
     async def _signed(self, report: CheckReport, noun: Noun, key: int, low_ns: int, instrument: str) -> CheckReport:
         """Sign one chunk, unless a write comes between: then its turn comes again."""
         high_ns = noun.span_of(low_ns)[1]
-
-        async def mark(connection: Connection) -> int:
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-            at_ns: int = await connection.fetchval(_MARK, noun.table, key, low_ns, high_ns)
-            return at_ns
-
-        marked_ns = await self._pool.write(f"sign a chunk of {noun.table} of {instrument}", mark)
+        marked_ns = await self._marked(noun, key, low_ns, high_ns)
+        if marked_ns is None:
+            return report
 
         async def sign(connection: Connection) -> tuple[int, int]:
             rows = await read_rows(connection, noun, key, low_ns, high_ns)
@@ -183,6 +183,26 @@ class PostgresChecksums:
             wrong = await self._pool.run("find what cannot be read", lambda c: _unreadable(c, noun, chunk, said))
             return _plus(report, 0, wrong, touched=False)
         return CheckReport(report.chunks, report.rows + count, report.signed + signed, report.touched, report.unsigned, report.wrong)
+
+    async def _marked(self, noun: Noun, key: int, low_ns: int, high_ns: int) -> int | None:
+        """When the chunk was marked; None where writers hold on: those that come wait behind us, so we ask in short turns."""
+
+        async def mark(connection: Connection) -> int | None:
+            try:
+                async with connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_MS}")
+                    await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+                    at_ns: int = await connection.fetchval(_MARK, noun.table, key, low_ns, high_ns)
+                    return at_ns
+            except asyncpg.LockNotAvailableError:
+                return None
+
+        for _ in range(_LOCK_TURNS):
+            marked_ns = await self._pool.run(f"mark a chunk of {noun.table}", mark)
+            if marked_ns is not None:
+                return marked_ns
+            await asyncio.sleep(_LOCK_MS / 1000)
+        return None
 
 
 async def _named(connection: Connection, noun: Noun, chunk: _Chunk, rows: Rows, spot: Spot) -> WrongRow:
