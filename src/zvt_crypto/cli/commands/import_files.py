@@ -37,22 +37,26 @@ TABLE = ["instrument", "noun", "interval", "files", "rows", "new", "changed", "k
 
 
 class Rejects:
-    """The report of refused rows: a CSV that is made with the first of them, and counts for the summary."""
+    """The report of refused rows: a CSV, made with the first of them if not before, and counts for the summary."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = path.absolute()
         self.count = 0
         self.reasons: Counter[str] = Counter()
         self.examples: dict[str, Rejected] = {}
         self._stack = contextlib.ExitStack()
         self._writer: Any = None
 
+    def open(self) -> None:
+        """Make it, with its header."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = csv.writer(self._stack.enter_context(self.path.open("w", encoding="utf-8", newline="")))
+        self._writer.writerow(("file", "row", "value", "reason"))
+
     def add(self, rows: Sequence[Rejected]) -> None:
         """Write them."""
         if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = csv.writer(self._stack.enter_context(self.path.open("w", encoding="utf-8", newline="")))
-            self._writer.writerow(("file", "row", "value", "reason"))
+            self.open()
         for one in rows:
             self._writer.writerow((one.file, one.row, one.value, one.reason))
             self.reasons[one.reason] += 1
@@ -81,6 +85,8 @@ def run_import(
     options = read_options(said)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     report = Rejects(rejects or settings.data_dir / "imports" / f"rejected-{stamp}-{os.getpid()}.csv")
+    if rejects is not None:
+        report.open()  # a report of an earlier run does not stay
     began = time.monotonic()
 
     async def go() -> Outcome:
@@ -186,16 +192,15 @@ def _print(outcome: Outcome, rejects: Rejects, took_s: float, *, dry_run: bool) 
     if rows:
         print_table(rows, TABLE)
     for report, holes in outcome.series:
+        place = f"hole: {report.instrument} {report.interval or report.stream}"
+        what = "trades" if report.noun == "trades" else "bars"
         for hole in holes[:HOLES_SHOWN]:
-            what = "trades" if report.noun == "trades" else "bars"
-            print(
-                f"hole: {report.instrument} {report.interval or report.stream} {to_rfc3339(hole.start_ns)} to {to_rfc3339(hole.end_ns)}, {hole.missing} {what}"
-            )
+            print(f"{place} {to_rfc3339(hole.start_ns)} to {to_rfc3339(hole.end_ns)}, {hole.missing} {what}")
         if len(holes) > HOLES_SHOWN:
-            print(f"hole: {report.instrument} {report.interval or report.stream} and {len(holes) - HOLES_SHOWN} more")
+            print(f"{place} and {len(holes) - HOLES_SHOWN} more")
     for reason, count in rejects.reasons.most_common(REASONS_SHOWN):
         first = rejects.examples[reason]
-        print(f"rejected: {count} rows, {reason}; first {first.file} row {first.row}, {shown(first.value)}")
+        print(f"rejected: {count} {'row' if count == 1 else 'rows'}, {reason}; first {first.file} row {first.row}, {shown(first.value)}")
     if len(rejects.reasons) > REASONS_SHOWN:
         print(f"rejected: and {len(rejects.reasons) - REASONS_SHOWN} more reasons")
     read = sum(report.read for report, _ in outcome.series)

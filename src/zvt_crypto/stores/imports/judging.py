@@ -57,9 +57,10 @@ def number_rules(columns: Iterable[str]) -> list[Rule]:
 
 def time_rules(earliest_ns: int, latest_ns: int, late: str) -> list[Rule]:
     """What is no time, or of a time that cannot be."""
+    given = pl.col("time")
     return [
-        Rule(pl.col("time").is_null(), "time", "time is missing"),
-        Rule(pl.col(NS).is_null(), "time", "time is not a time"),
+        Rule(given.is_null() | (given.cast(pl.String).str.strip_chars() == ""), "time", "time is missing"),
+        Rule(pl.col(NS).is_null(), "time", "time is not a time, or has no zone (--utc)"),
         Rule(pl.col(NS) < earliest_ns, "time", "time is before 2009, when nothing was traded"),
         Rule(pl.col(NS) > latest_ns, "time", late),
     ]

@@ -102,14 +102,15 @@ def _freqtrade(path: Path, stem: str, options: ImportOptions) -> Source:
         # ccxt, through which freqtrade fetches, asks Binance for aggregated trades.
         stream = options.stream or ("agg" if exchange == "binance" else "trade")
         return msgspec.structs.replace(made, noun="trades", stream=stream, columns=_FREQTRADE_TRADES)
+    candle = (found["candle"] or "").lower()
+    if candle == "funding_rate":  # its interval is the funding's, or none of ours
+        return msgspec.structs.replace(made, noun="funding", columns={"time": "date", "rate": "open"})
     made = msgspec.structs.replace(made, interval=_interval(path, found["interval"]), columns=_FREQTRADE_BARS)
-    match (found["candle"] or "").lower():
+    match candle:
         case "" | "spot" | "futures":
             return made
         case "mark":
             return msgspec.structs.replace(made, noun="mark", columns={"time": "date", "close": "close"})
-        case "funding_rate":
-            return msgspec.structs.replace(made, noun="funding", interval=None, columns={"time": "date", "rate": "open"})
         case other:
             raise BadInput(f"{path}: candles of the kind {shown(other)} are not stored: only futures, mark and funding_rate")
 

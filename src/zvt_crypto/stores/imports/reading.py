@@ -32,7 +32,7 @@ class RowBatch(msgspec.Struct, frozen=True):
 
 
 class RowReader(Protocol):
-    """A file, or a member of one. `label`: how a person names it (`a.zip:a.csv`)."""
+    """A file, or a member of one. `label`: how a person names it (`data/a.zip:a.csv`)."""
 
     label: str
 

@@ -45,11 +45,11 @@ class Series:
         self._options = options
         self._judge = _judge_of(instrument, source, now_ns)
 
-    def batches(self, source: Source) -> Iterator[ImportBatch]:
+    def batches(self, source: Source, rows: int = ROWS) -> Iterator[ImportBatch]:
         """Of one of its files. Raises BadInput, naming the file, where it cannot be read (on)."""
         check_whole(source.path)
         for member in members_of(source.path):
-            for batch in _reader(member, source, self._options).batches(ROWS):
+            for batch in _reader(member, source, self._options).batches(rows):
                 judged = self._judge.judge(self._laid_out(batch.frame, source, member.label), member.label)
                 broken = [Rejected(member.label, b.number, b.value, b.reason) for b in batch.broken]
                 read = batch.frame.height + len(broken)

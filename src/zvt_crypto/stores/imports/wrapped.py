@@ -37,9 +37,9 @@ def members_of(path: Path) -> list[Member]:
     if name.endswith(".zip"):
         return _zipped(path)
     if name.endswith(".gz"):
-        opened = _naming(path.name, lambda: cast("BinaryIO", gzip.open(path, "rb")))  # noqa: SIM115 - who reads closes it
-        return [Member(path.name, Path(path.name[:-3]).suffix.lower(), opened, lambda: _copied(opened))]
-    return [Member(path.name, path.suffix.lower(), lambda: path.open("rb"), lambda: contextlib.nullcontext(path))]
+        opened = _naming(str(path), lambda: cast("BinaryIO", gzip.open(path, "rb")))  # noqa: SIM115 - who reads closes it
+        return [Member(str(path), Path(path.name[:-3]).suffix.lower(), opened, lambda: _copied(opened))]
+    return [Member(str(path), path.suffix.lower(), lambda: path.open("rb"), lambda: contextlib.nullcontext(path))]
 
 
 def check_whole(path: Path) -> bool:
@@ -85,7 +85,7 @@ def _zipped(path: Path) -> list[Member]:
 
 
 def _zip_member(path: Path, name: str) -> Member:
-    label = f"{path.name}:{name}"
+    label = f"{path}:{name}"
 
     def plain() -> BinaryIO:
         with zipfile.ZipFile(path) as archive:
@@ -110,7 +110,7 @@ def _naming(label: str, opened: Callable[[], BinaryIO]) -> Callable[[], BinaryIO
     def open_named() -> BinaryIO:
         try:
             return cast("BinaryIO", _Named(opened(), label))
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        except (zipfile.BadZipFile, RuntimeError) as error:  # RuntimeError: also a compression that this Python lacks
             raise BadInput(f"{label}: is damaged: {error}") from None
 
     return open_named
@@ -136,7 +136,7 @@ class _Named:
     def read(self, size: int = -1) -> bytes:
         try:
             return self._stream.read(size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, gzip.BadGzipFile) as error:
             raise BadInput(f"{self._label}: is damaged: {error}") from None
 
     read1 = read
