@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -123,13 +124,22 @@ class Topology:
         return await asyncpg.connect(self.database.url, server_settings={"timezone": "UTC"})
 
 
+LIVE = "kdata?symbol={symbol}&interval=1m&limit=1", "ticker?symbol={symbol}"
+STORED = "kdata?symbol={symbol}&interval=1m&limit=500"
+
+
 class Prober:
-    """Asks each API again and again, from a thread of its own; an answer is right where it is whole, of the right kind and in time."""
+    """Asks again and again, from a thread of its own, as what stands before the APIs does: one after the other, those that are ready.
+
+    Two of three questions are about what is live, the third about what is stored. An answer is right where it is whole and in time.
+    """
 
     def __init__(self, urls: Callable[[], list[str]], symbol: str, every_s: float = 0.1, timeout_s: float = 2.0) -> None:
-        self.right = self.asked = 0
-        self.wrong: list[tuple[float, str]] = []
-        self._urls, self._symbol, self._every_s, self._timeout_s = urls, symbol, every_s, timeout_s
+        self.asked: Counter[str] = Counter()
+        self.right: Counter[str] = Counter()
+        self.wrong: list[tuple[float, str, str]] = []  # when, what was asked about, what was told
+        self._urls, self._every_s, self._timeout_s = urls, every_s, timeout_s
+        self._questions = [("live", path.format(symbol=symbol)) for path in LIVE] + [("stored", STORED.format(symbol=symbol))]
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -141,22 +151,32 @@ class Prober:
         self._end.set()
         self._thread.join(10)
 
+    def percent(self, about: str) -> float:
+        """Of the questions about that, how many were answered rightly."""
+        return round(100 * self.right[about] / max(1, self.asked[about]), 3)
+
     def _run(self) -> None:
         turn = 0
         while not self._end.wait(self._every_s):
             turn += 1
-            path = f"kdata?symbol={self._symbol}&interval=1m&limit=3" if turn % 2 else f"ticker?symbol={self._symbol}"
-            self.asked += 1
-            refused: str | None = "no API is ready"
-            urls = self._urls()
-            for url in [*urls[turn % max(1, len(urls)) :], *urls[: turn % max(1, len(urls))]]:  # one that refuses is no end
-                refused = ask(f"{url}/api/v1/crypto/{path}", self._timeout_s)
-                if refused is None:
-                    break
+            about, path = self._questions[turn % len(self._questions)]
+            self.asked[about] += 1
+            began = time.monotonic()
+            refused = self._answer(path, turn)
             if refused is None:
-                self.right += 1
+                self.right[about] += 1
             else:
-                self.wrong.append((time.monotonic(), f"{path.partition('?')[0]}: {refused}"))
+                self.wrong.append((began, about, refused))
+
+    def _answer(self, path: str, turn: int) -> str | None:
+        refused: str | None = "no API is ready"
+        urls = self._urls()
+        first = turn % max(1, len(urls))
+        for url in [*urls[first:], *urls[:first]]:  # one that refuses is no end
+            refused = ask(f"{url}/api/v1/crypto/{path}", self._timeout_s)
+            if refused is None:
+                break
+        return refused
 
 
 def ask_ready(url: str) -> bool:
@@ -238,11 +258,12 @@ async def settled(place: Topology, within_s: float = 60.0) -> None:
 
 
 async def answering(place: Topology, symbol: str, within_s: float = 120.0) -> None:
-    """Return once every API answers both of the prober's questions: the first minute of klines has closed then."""
+    """Return once every API answers the prober's questions: the first minute of klines has closed then."""
     async with asyncio.timeout(within_s):
-        for path in (f"kdata?symbol={symbol}&interval=1m&limit=3", f"ticker?symbol={symbol}"):
+        for path in (*LIVE, STORED):
             for process in place.living("api"):
-                while await asyncio.to_thread(ask, f"{process.url()}/api/v1/crypto/{path}") is not None:  # noqa: ASYNC110
+                url = f"{process.url()}/api/v1/crypto/{path.format(symbol=symbol)}"
+                while await asyncio.to_thread(ask, url) is not None:  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
 
 

@@ -47,7 +47,7 @@ async def test_a_master_an_ingest_and_a_recorder_are_killed_under_load_and_nothi
             verdict = await compared(place)
         assert verdict.trades > 200
         assert (verdict.missing, verdict.differing) == (0, 0), place.complaints()
-        assert prober.right > 20
+        assert prober.right.total() > 20
         assert prober.wrong == [], place.complaints()
         assert len(place.living("api")) == 2
 

@@ -18,11 +18,11 @@ from zvt_crypto.stores.postgres.pool import Connection, Pool, connect_pool
 T = TypeVar("T")
 ANSWER_S = 1.0  # a lease of 5 s is asked for again twice before it runs out
 
-_TOKEN = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"  # noqa: S105 - no password
+_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _SWEEP = "DELETE FROM lease WHERE starts_with(name, $1) AND until < clock_timestamp() - interval '1 hour'"
 _ACQUIRE = f"""
-INSERT INTO lease AS l (name, holder, token, until) VALUES ($1, $2, {_TOKEN}, clock_timestamp() + $3::interval)
-ON CONFLICT (name) DO UPDATE SET holder = $2, token = greatest(l.token + 1, {_TOKEN}), until = clock_timestamp() + $3::interval
+INSERT INTO lease AS l (name, holder, token, until) VALUES ($1, $2, {_NOW_MS}, clock_timestamp() + $3::interval)
+ON CONFLICT (name) DO UPDATE SET holder = $2, token = greatest(l.token + 1, {_NOW_MS}), until = clock_timestamp() + $3::interval
 WHERE l.until <= clock_timestamp() RETURNING token
 """  # noqa: S608 - texts of our own
 _RENEW = """
