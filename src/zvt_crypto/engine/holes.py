@@ -15,7 +15,6 @@ from zvt_crypto.ports import SpoolBreak
 Channel = Literal["trade", "agg", "kline", "book", "mark", "funding"]
 REASON = "dropped: queue and spool were full"
 DAMAGED = "damaged while it waited in the spool"
-UNREAD = "lost on the way: the shared feed no longer held it"
 _MARK_NS = 2 * NS_PER_S  # mark prices are kept once a second
 
 
@@ -81,11 +80,10 @@ def _joined(a: Gap, b: Gap) -> Gap:
     )
 
 
-def gaps_of_break(damaged: SpoolBreak, reason: str = DAMAGED, since_ns: int | None = None) -> list[Gap]:
+def gaps_of_break(damaged: SpoolBreak) -> list[Gap]:
     """What may be missing between the events on both sides of a damaged part of the spool; nothing, where it continues.
 
-    A stream that shows on one side only is in doubt up to the newest, or from the oldest, that shows at all; `since_ns`: from then on,
-    where nothing is known of what was before.
+    A stream that shows on one side only is in doubt up to the newest, or from the oldest, that shows at all.
     """
     sides = (
         {_key(g): g for e in side if (g := _gap_of(e)) is not None and not isinstance(e, Gap)} for side in (damaged.before, damaged.after)
@@ -93,10 +91,10 @@ def gaps_of_break(damaged: SpoolBreak, reason: str = DAMAGED, since_ns: int | No
     before, after = sides
     if not before and not after:
         return []
-    first_ns = since_ns if since_ns is not None else min(g.start_ns for g in (before or after).values())
+    first_ns = min(g.start_ns for g in (before or after).values())
     last_ns = max(g.end_ns for g in (after or before).values())
     gaps = (_between(before.get(key), after.get(key), first_ns, last_ns) for key in dict.fromkeys([*before, *after]))
-    return [msgspec.structs.replace(gap, reason=reason) for gap in gaps if gap is not None]
+    return [gap for gap in gaps if gap is not None]
 
 
 def _key(gap: Gap) -> tuple[str, Channel, Interval | None]:
