@@ -121,7 +121,7 @@ class Importer:
             if near is None:
                 fresh.append(rate)
             elif near.rate != rate.rate:
-                refused.append(Rejected(batch.file, number, str(rate.rate), f"the stored rate of this time is {near.rate}"))
+                refused.append(Rejected(batch.file, number, str(rate.rate), "the stored rate of this time is another"))
         written = await self._store.facts.save_funding(fresh, now_ns) if fresh else Written(0)
         return Written(written.inserted, written.changed, written.known + len(rates) - len(fresh)), refused
 
