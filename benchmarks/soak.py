@@ -98,9 +98,7 @@ def soak(minutes: float, seed: int) -> dict[str, object]:
                 print(f"{began - done[0][0]:>6.1f} s  {done[-1][1]}", flush=True)
             asyncio.run(settled(place))
         verdict = asyncio.run(compared(place))
-        outages = [
-            {"at_s": round(at - done[0][0], 1) if done else 0.0, "cause": cause_of(at, done), "told": told} for at, told in prober.wrong
-        ]
+        outages = told_of(prober.wrong, done)
     return {
         "figures": {
             "availability_percent": prober.percent("live"),
