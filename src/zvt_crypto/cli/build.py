@@ -1,4 +1,4 @@
-"""The only place that plugs parts together: one process that follows an exchange, records it and serves it."""
+"""Where parts are plugged together: one process that follows an exchange, records it and serves it. `roles` does it for several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The roles of several processes: ingest (exchanges → Redis), record (Redis → database), api (Redis and database → everybody)."""
+"""Where parts are plugged together for several processes: ingest (exchanges → Redis), record (Redis → database), api (both → everybody)."""
 
 from __future__ import annotations
 
