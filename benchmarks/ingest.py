@@ -1,9 +1,11 @@
-"""Rows into the embedded PostgreSQL: ours, SQLAlchemy and asyncpg's executemany, one after the other, on the same tables; and the
-mission's literal schema (VARCHAR ids, DECIMAL values, three indexes), filled as ours is, in the same run.
+"""Rows into the embedded PostgreSQL, klines and trades, insert and upsert: ours, SQLAlchemy Core, asyncpg's executemany, and the mission's
+literal schema (VARCHAR ids, DECIMAL values, three indexes) filled by COPY as ours is; all in one run.
 
-Every contender stores the same klines in `kline_1m` (partitioned, with all its checks and triggers), each on bars of its own, in one
-transaction a batch, on the server's default settings (fsync on). `known` is the same batch again: nothing changes, everything is
-looked up. Aim: 150,000 fresh rows/s. Run: `python benchmarks/ingest.py [--quick]`.
+Ours go to the real tables, with partitions, checks, triggers and revisions. The peers go to tables of the same columns, key and checks
+without any of the rest (`lean`), and to the literal ones. One transaction a batch, the server's default settings (fsync on). `known`,
+`upsert`: the same batch again. Ours then looks everything up and writes nothing; the peers write each row anew, as their statement says.
+`corrected`: every bar has changed, so that every old version goes to the revisions. Aim: 150,000 fresh rows/s. Run:
+`python benchmarks/ingest.py [--quick]`.
 """
 
 from __future__ import annotations
@@ -15,18 +17,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
 import msgspec
-from sqlalchemy import MetaData, Table
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import create_async_engine
+from _ingest_peers import measure_peers
 
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.market import Kline, Trade
-from zvt_crypto.domain.time import NS_PER_MINUTE, Interval, parse_time, to_datetime
+from zvt_crypto.domain.time import NS_PER_MINUTE, Interval, parse_time
 from zvt_crypto.stores.postgres import migrate, open_store
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
 
@@ -86,14 +85,6 @@ async def rate(
     return best
 
 
-def plain_rows(bars: list[Kline], keys: dict[str, int]) -> list[tuple]:
-    known = to_datetime(START)
-    return [
-        (keys[k.instrument], k.trades, to_datetime(k.open_ns), known, k.open, k.high, k.low, k.close, k.volume, k.turnover, 4, k.final)
-        for k in bars
-    ]
-
-
 async def measure(url: str, rows: int, peer_rows: int) -> dict[str, float]:
     store = await open_store(url)
     admin = await asyncpg.connect(url)
@@ -101,7 +92,7 @@ async def measure(url: str, rows: int, peer_rows: int) -> dict[str, float]:
     await store.instruments.save(listed, START)
     names = [p.id for p in listed]
     keys = dict(await admin.fetch("SELECT id, instrument_id FROM instrument"))
-    bars, peer_bars = klines(names, rows), klines(names, peer_rows)
+    bars = klines(names, rows)
     await store.klines.upsert(bars, START)  # makes the partitions
 
     async def clear() -> None:
@@ -127,9 +118,10 @@ async def measure(url: str, rows: int, peer_rows: int) -> dict[str, float]:
     await store.trades.append(deals, START)
     figures["trade_rows_s"] = await rate(len(deals), lambda: store.trades.append(deals, START), clear_trades)
 
-    figures["peer_executemany_rows_s"] = await rate(len(peer_bars), lambda: executemany(admin, peer_bars, keys), clear)
-    figures["peer_literal_rows_s"] = await literal_rate(admin, bars)
-    figures["peer_sqlalchemy_rows_s"] = await sqlalchemy_rate(url, peer_bars, keys, clear)
+    figures["trade_known_rows_s"] = await rate(len(deals), lambda: store.trades.append(deals, START))
+    changed = [msgspec.structs.replace(k, volume=k.volume + 1) for k in bars]
+    figures["corrected_rows_s"] = await rate(len(changed), lambda: store.klines.upsert(changed, late + 1_000), runs=1)
+    figures |= await measure_peers(url, keys, START, bars[: peer_rows * 5], deals[: peer_rows * 5], peer_rows)
     await admin.close()
     await store.close()
     return figures
@@ -145,83 +137,10 @@ def _moved(forming: list[Kline]) -> list[Kline]:
     return [msgspec.structs.replace(k, close=k.low + shift) for k in forming]
 
 
-async def executemany(connection: asyncpg.Connection, bars: list[Kline], keys: dict[str, int]) -> None:
-    places = ", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in CONTENT)
-    text = f"INSERT INTO kline_1m ({', '.join(COLUMNS)}) VALUES ({places}) ON CONFLICT (instrument_id, open_time) DO UPDATE SET {replaced}"
-    async with connection.transaction():
-        await connection.executemany(text, plain_rows(bars, keys))
-
-
-LITERAL = """
-CREATE TABLE crypto_pair_literal (id VARCHAR PRIMARY KEY);
-CREATE TABLE cryptopair_1m_literal (
-    id VARCHAR PRIMARY KEY, entity_id VARCHAR NOT NULL REFERENCES crypto_pair_literal(id), timestamp TIMESTAMP NOT NULL,
-    open_price DECIMAL NOT NULL, high_price DECIMAL NOT NULL, low_price DECIMAL NOT NULL, close_price DECIMAL NOT NULL,
-    volume DECIMAL NOT NULL, turnover DECIMAL);
-CREATE INDEX idx_crypto_kdata_entity_time ON cryptopair_1m_literal(entity_id, timestamp);
-CREATE INDEX idx_crypto_kdata_time ON cryptopair_1m_literal(timestamp);
-CREATE TEMP TABLE incoming_literal (LIKE cryptopair_1m_literal) ON COMMIT DELETE ROWS;
-"""
-LITERAL_VALUES = ("open_price", "high_price", "low_price", "close_price", "volume", "turnover")
-
-
-def literal_rows(bars: list[Kline]) -> list[tuple]:
-    made = []
-    for k in bars:
-        at = to_datetime(k.open_ns).replace(tzinfo=None)
-        values = (Decimal(repr(value)) for value in (k.open, k.high, k.low, k.close, k.volume, k.turnover))
-        made.append((f"{k.instrument}_{at:%Y-%m-%dT%H:%M:%S}", k.instrument, at, *values))
-    return made
-
-
-async def literal_rate(connection: asyncpg.Connection, bars: list[Kline]) -> float:
-    """The specification's table as it is written, filled as ours is: COPY to a temporary table, one INSERT ON CONFLICT."""
-    await connection.execute(LITERAL)
-    await connection.executemany("INSERT INTO crypto_pair_literal VALUES ($1)", [(name,) for name in sorted({k.instrument for k in bars})])
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in LITERAL_VALUES)
-
-    async def store() -> None:
-        async with connection.transaction():
-            await connection.copy_records_to_table("incoming_literal", records=literal_rows(bars))
-            await connection.execute(
-                f"INSERT INTO cryptopair_1m_literal SELECT * FROM incoming_literal ON CONFLICT (id) DO UPDATE SET {replaced}"
-            )
-
-    async def clear() -> None:
-        await connection.execute("TRUNCATE cryptopair_1m_literal")
-        await connection.execute("CHECKPOINT")
-
-    return await rate(len(bars), store, clear)
-
-
-async def sqlalchemy_rate(url: str, bars: list[Kline], keys: dict[str, int], clear: Callable[[], Awaitable[object]]) -> float:
-    """Core: `insert(...).on_conflict_do_update(...)`, its own batching of many rows."""
-
-    async def connect(*_: object, **__: object) -> asyncpg.Connection:
-        return await asyncpg.connect(url)
-
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect)
-    async with engine.connect() as connection:
-        table = await connection.run_sync(lambda sync: Table("kline_1m", MetaData(), autoload_with=sync))
-    statement = insert(table)
-    statement = statement.on_conflict_do_update(
-        index_elements=["instrument_id", "open_time"], set_={n: statement.excluded[n] for n in CONTENT}
-    )
-
-    async def store() -> None:
-        async with engine.begin() as connection:
-            await connection.execute(statement, [dict(zip(COLUMNS, row, strict=True)) for row in plain_rows(bars, keys)])
-
-    best = await rate(len(bars), store, clear)
-    await engine.dispose()
-    return best
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows; below 60 s")
-    rows, peer_rows = (100_000, 10_000) if parser.parse_args().quick else (400_000, 50_000)
+    rows, peer_rows = (100_000, 5_000) if parser.parse_args().quick else (400_000, 50_000)
     folder = Path(tempfile.mkdtemp(prefix="zvt-bench-"))
     try:
         with EmbeddedServer(folder / "database") as server:
@@ -231,10 +150,16 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
     for name, value in figures.items():
         print(f"{name:>28} {value:>12,.0f}")
-    ratios = {
-        f"{peer}.upsert": round(figures["upsert_rows_s"] / figures[f"peer_{peer}_rows_s"], 2)
-        for peer in ("sqlalchemy", "executemany", "literal")
+    ours = {
+        "kline_insert": "upsert_rows_s",
+        "kline_upsert": "known_rows_s",
+        "trade_insert": "trade_rows_s",
+        "trade_upsert": "trade_known_rows_s",
     }
+    ratios = {}
+    for who in ("sqlalchemy_lean", "executemany_lean", "sqlalchemy_literal", "copy_literal"):
+        for what, name in ours.items():
+            ratios[f"{who}.{what}"] = round(figures[name] / figures[f"peer_{who}_{what}_rows_s"], 2)
     for name, ratio in ratios.items():
         print(f"{name:>28} {ratio:>11}x")
     print(json.dumps({"benchmark": "ingest", "figures": {k: round(v) for k, v in figures.items()}, "ratios": ratios}))

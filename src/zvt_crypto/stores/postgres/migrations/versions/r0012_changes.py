@@ -35,8 +35,12 @@ $$;
 
 CREATE FUNCTION zvt_klines_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM zvt_touch_klines(TG_ARGV[0], instrument_id, low, high)
-    FROM (SELECT instrument_id, min(open_time) AS low, max(open_time) AS high FROM touched GROUP BY instrument_id ORDER BY instrument_id) t;
+    INSERT INTO kline_change (instrument_id, slug, month)
+    SELECT t.instrument_id, TG_ARGV[0], m AT TIME ZONE 'UTC'
+    FROM (SELECT instrument_id, min(open_time) AS low, max(open_time) AS high FROM touched GROUP BY instrument_id) t
+    CROSS JOIN LATERAL generate_series(date_trunc('month', t.low AT TIME ZONE 'UTC'), t.high AT TIME ZONE 'UTC', interval '1 month') m
+    ORDER BY 1, 3
+    ON CONFLICT (instrument_id, slug, month) DO UPDATE SET token = gen_random_uuid();
     RETURN NULL;
 END $$;
 
