@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import asyncpg
+import msgspec
 import pytest
 from cli_parts import Said
 
@@ -160,3 +161,22 @@ def test_repair_closes_holes_from_the_exchange_and_reports_each(wired: Zvt) -> N
     told = wired("repair", "--symbols", "BTCUSDT", "--interval", "1m", "--json").json
     assert [(one["start"], one["end"], one["closed"], one["rows"]) for one in told["holes"]] == [(t[1], t[2], True, 60)]
     assert wired("repair", "--symbols", "BTCUSDT", "--interval", "1m").out == "0 holes: 0 closed, 0 open\n"
+
+
+def test_the_exchange_is_asked_what_it_answers_now(wired: Zvt, database_url: str) -> None:
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    at, end = (moment.strftime("%Y-%m-%dT%H:%M:%SZ") for moment in (hour, hour + timedelta(minutes=10)))
+    wired("backfill", "--symbols", "BTCUSDT", "--start", at, "--end", end)
+    name = "cryptopair_binance_btcusdt"
+    assert "; the same as our answer" in wired("history", name, "--at", at, "--ask").out
+
+    async def spoil(store: PostgresStore) -> None:
+        (held,) = await store.klines.read(name, Interval.MIN_1, limit=1)
+        await store.klines.upsert([msgspec.structs.replace(held, high=held.high + 1)], 10**18 * 2)
+
+    stored(database_url, spoil)
+    last = (hour + timedelta(minutes=9)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert "; otherwise than our answer: high" in wired("history", name, "--at", last, "--ask").out
+    told = wired("history", name, "--at", last, "--ask", "--json").json
+    assert (told["exchange_answers"]["high"] != told["answer"]["high"], told["count"]) == (True, 2)
+    assert "has no such bar" in wired("history", name, "--at", "2012-01-01", "--ask").out

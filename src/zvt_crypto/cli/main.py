@@ -391,6 +391,7 @@ def history(
     symbol: Symbol,
     at: Annotated[str, typer.Option("--at", help="A time within the bar.")],
     interval: Interval = "1m",
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the exchange what it answers now; nothing is stored.")] = False,
     exchange: Exchange = None,
     as_json: Json = False,
     config: Config = None,
@@ -402,7 +403,7 @@ def history(
     """
     from zvt_crypto.cli.commands.history import run_history
 
-    _end(run_history(_settings(config, data_dir, {}), symbol, interval=interval, at=at, exchange=exchange, as_json=as_json))
+    _end(run_history(_settings(config, data_dir, {}), symbol, interval=interval, at=at, exchange=exchange, ask=ask, as_json=as_json))
 
 
 @app.command()
