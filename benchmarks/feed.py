@@ -83,7 +83,7 @@ async def write_ours(url: str, phases: list[tuple[float, float]]) -> None:
     """The writer process: prints one line of JSON a phase."""
     client, feed, clock, observer = await open_redis(url), MemoryFeed(), SystemClock(), PrometheusObserver()
     streams = Streams(client, "bench", Lease())
-    recorder = Recorder(feed, FeedStore(streams), clock, observer, options=RecordOptions(flush_s=0.01))  # type: ignore[arg-type]
+    recorder = Recorder(feed, FeedStore(streams), clock, observer, options=RecordOptions(flush_s=0.02))  # type: ignore[arg-type]
     task = asyncio.create_task(recorder.run())
     number = 0
     for rate, seconds in phases:
@@ -177,6 +177,36 @@ async def measure(url: str, peer: str, phases: list[tuple[float, float]]) -> lis
     return made
 
 
+async def measure_restart(port: int) -> dict[str, float]:
+    """Seconds from when a killed server answers again (empty) until events come through, and what was lost on the way."""
+    url, heard = f"redis://127.0.0.1:{port}/0", Heard()
+    server = ValkeyServer(port=port)
+    await asyncio.to_thread(server.start)
+    reader = asyncio.create_task(read_ours(url, heard.take))
+    await asyncio.sleep(1.0)
+    try:
+        with writing(url, "ours", [(BASE, 8.0)]) as process:
+            while not heard.lags:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(2.0)
+            server._process.kill()
+            await asyncio.to_thread(server._process.wait)
+            await asyncio.sleep(1.0)
+            heard.lags, server = [], ValkeyServer(port=port)
+            await asyncio.to_thread(server.start)
+            began = time.monotonic()
+            while not heard.lags:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            back_s = time.monotonic() - began
+            told = json.loads(await asyncio.to_thread(process.stdout.readline))  # type: ignore[union-attr]
+            await asyncio.sleep(2.0)
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        server.stop()
+    return {"back_s": back_s, "lost": heard.seen[told["from"] : told["to"]].count(0)}
+
+
 @contextlib.contextmanager
 def writing(url: str, peer: str, phases: list[tuple[float, float]]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -201,11 +231,14 @@ def main() -> None:
         return
     base_s, burst_s = (5.0, 8.0) if args.quick else (20.0, 60.0)
     with ValkeyServer() as server:
-        url = f"redis://127.0.0.1:{server.port}/0"
+        port = server.port
+        url = f"redis://127.0.0.1:{port}/0"
         _, base, burst = uvloop.run(measure(url, "ours", [(BASE, 2.0), (BASE, base_s), (BASE + BURST, burst_s)]))
         (plain,) = uvloop.run(measure(url, "plain", [(0, base_s)]))
         (most,) = uvloop.run(measure(url, "ours", [(0, base_s)]))
         memory = psutil.Process(server._process.pid).memory_info().rss / 1e6
+    restart = uvloop.run(measure_restart(port))
+    print(f"        restart: back in {restart['back_s']:.2f} s (aim 5), lost {restart['lost']}")
     for name, told in (("base", base), ("burst", burst), ("most", most), ("plain redis-py", plain)):
         print(
             f"{name:>15}: {told['rate']:9,.0f} events/s, p50 {told['p50_ms']:.1f} ms, p99 {told['p99_ms']:.1f} ms, lost {told['lost']}, twice {told['doubled']}, backlog {told['backlog']}, grown {told['grown_mb']:.0f} MB"
@@ -222,6 +255,8 @@ def main() -> None:
         "server_rss_mb": round(memory),
         "most_events_s": round(most["rate"]),
         "most_lost": most["lost"],
+        "redis_back_s": round(restart["back_s"], 2),
+        "restart_lost": restart["lost"],
         "plain_events_s": round(plain["rate"]),
         "plain_lag_p99_ms": round(plain["p99_ms"], 2),
     }

@@ -44,7 +44,7 @@ class Lease:
 
 
 class Redis:
-    """A server of its own; what it wrote survives its kill."""
+    """A server of its own; what it acknowledged survives its kill (with `everysec` it may not: a write waits for a sync that runs)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -62,6 +62,7 @@ class Redis:
             "bind": "127.0.0.1",
             "dir": self.folder,
             "appendonly": "yes",
+            "appendfsync": "always",
             "save": "",
             "logfile": self.folder / "log",
         }

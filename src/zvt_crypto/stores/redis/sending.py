@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +31,8 @@ class FeedStore:
         await self._send([BookSample(b.instrument, b.last_id, b.bids, b.asks, b.event_ns, b.recv_ns) for b in books], known_at_ns)
 
     async def _send(self, rows: Sequence[Any], known_at_ns: int) -> Written:
-        parts = divided(rows)
-        await asyncio.gather(*(self._streams.append(feed_key(shard), part, FEED_ENTRIES, replicated=True) for shard, part in parts.items()))
+        parts = {feed_key(shard): part for shard, part in divided(rows).items()}
+        await self._streams.append_all(parts, FEED_ENTRIES, replicated=True)
         return Written(len(rows))
 
 
@@ -63,17 +62,15 @@ class LiveSender:
                 await self._clock.sleep(FLUSH_S * 10)
 
     async def _send(self, events: Sequence[Event]) -> bool:
-        """Whether all of it went out; a shard that fails keeps no other back."""
-        lost, reason = 0, ""
-        for shard, part in divided(events).items():
-            try:
-                await self._streams.append(live_key(shard), part, LIVE_ENTRIES, replicated=False)
-            except StoreUnavailable as error:
-                lost, reason = lost + len(part), str(error)
-        if lost:
-            self._observer.count("live_not_sent", lost)
-            self._observer.note("warning", "live_not_sent", events=lost, reason=reason)
-        return not lost
+        """Whether all of it went out; a server that fails keeps no other back."""
+        parts = {live_key(shard): part for shard, part in divided(events).items()}
+        try:
+            await self._streams.append_all(parts, LIVE_ENTRIES, replicated=False)
+        except StoreUnavailable as error:
+            self._observer.count("live_not_sent", len(events))
+            self._observer.note("warning", "live_not_sent", events=len(events), reason=str(error))
+            return False
+        return True
 
     def _pass_over_dropped(self) -> None:
         """What the queue dropped was of any shard: readers must not go on as if nothing were missing."""

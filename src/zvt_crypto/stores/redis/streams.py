@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -81,38 +81,61 @@ class Streams:
         self._direct: dict[tuple[str, int], Any] = {}
 
     async def append(self, key: str, events: Sequence[Event], most: int, *, replicated: bool) -> None:
-        """One entry; none once the lease is lost. Raises StoreUnavailable while nobody knows whether it is, and where Redis is away.
+        """One entry, as `append_all` says."""
+        await self.append_all({key: events}, most, replicated=replicated)
+
+    async def append_all(self, parts: Mapping[str, Sequence[Event]], most: int, *, replicated: bool) -> None:
+        """One entry a stream, those of a server in one go; none once the lease is lost. Raises StoreUnavailable while nobody knows whether
+        it is, and where a server is away; the other servers have theirs then.
 
         What is not replicated is not sent again when it fails: its count is passed over, so that readers see that something is missing.
         """
         if self._fence.is_lost:
             return
-        count = self._counts[key] + 1
+        counts = {key: self._counts[key] + 1 for key in parts}
         if not replicated:
-            self._counts[key] = count
+            self._counts.update(parts.keys())
         if not self._fence.may_publish():
             raise StoreUnavailable("the lease is asked for again")
-        entry = {"v": FEED_VERSION, "w": self._writer, "e": self._fence.token, "n": count, "d": _encode(events)}
+        fixed = {"v": FEED_VERSION, "w": self._writer, "e": self._fence.token}
+        entries = {key: fixed | {"n": counts[key], "d": _encode(events)} for key, events in parts.items()}
         try:
-            await self._away.ask("publish", self._append(key, entry, most, replicated))
+            groups = await self._away.ask("find the servers", self._by_server(entries))
+            done = await asyncio.gather(
+                *(self._append_group(server, theirs, most, replicated) for server, theirs in groups), return_exceptions=True
+            )
+            failed = [each for each in done if isinstance(each, BaseException)]
+            if failed:
+                raise failed[0]
         except StoreUnavailable:
             await self._forget()
             raise
-        self._counts[key] = count  # one that failed may be there all the same: the same count twice is no jump
+
+    async def _by_server(self, entries: dict[str, dict[str, Any]]) -> list[tuple[Any, dict[str, dict[str, Any]]]]:
+        groups: dict[int, tuple[Any, dict[str, dict[str, Any]]]] = {}
+        for key, entry in entries.items():
+            server = await self._server(key)
+            groups.setdefault(id(server), (server, {}))[1][key] = entry
+        return list(groups.values())
+
+    async def _append_group(self, server: Any, entries: dict[str, dict[str, Any]], most: int, replicated: bool) -> None:
+        await self._away.ask("publish", self._append(server, entries, most, replicated))
+        for key, entry in entries.items():  # one that failed may be there all the same: the same count twice is no jump
+            self._counts[key] = max(self._counts[key], entry["n"])
 
     def pass_over(self, key: str) -> None:
         """Something that was to be sent is lost: the next entry's count says so."""
         self._counts[key] += 1
 
-    async def _append(self, key: str, entry: dict[str, Any], most: int, replicated: bool) -> None:
-        server = await self._server(key)
+    async def _append(self, server: Any, entries: dict[str, dict[str, Any]], most: int, replicated: bool) -> None:
         has_replicas = replicated and await self._has_replicas(server)
         async with server.pipeline(transaction=False) as pipe:  # one connection: WAIT is for what was written on it
-            pipe.xadd(key, entry, maxlen=most, approximate=True)
+            for key, entry in entries.items():
+                pipe.xadd(key, entry, maxlen=most, approximate=True)
             if has_replicas:
                 pipe.execute_command("WAIT", 1, REPLICA_MS)
             answers = await pipe.execute()
-        if has_replicas and not answers[1]:
+        if has_replicas and not answers[-1]:
             self._replicas.pop(id(server), None)
             if await self._has_replicas(server):
                 raise TimeoutError(f"no replica had it within {REPLICA_MS} ms")
