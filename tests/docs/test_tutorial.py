@@ -22,7 +22,11 @@ SAID = {
     "books.md": ("cryptopair_binance_btcusdt at ", "ask size"),
     "export.md": ("cryptopair_binance_ethusdt", "170 rows in 1 files", "rows: 170"),
     "research.md": ("bars: 2880", "mean"),
-    "import.md": ("bars.csv,4,2024-08-08T00:01:30Z,is no open of 1m", "exit status 1", "2024-08-09T00:00:00.000Z   100   103   99    101     120"),
+    "import.md": (
+        "bars.csv,4,2024-08-08T00:01:30Z,is no open of 1m",
+        "exit status 1",
+        "2024-08-09T00:00:00.000Z   100   103   99    101     120",
+    ),
     "trust.md": ("missing  cryptopair_binance_btcusdt  kline 1m", "venue 110"),
 }
 
