@@ -94,6 +94,28 @@ def policy(action="retain", days=1) -> str:
     return f"INSERT INTO storage_policy (target, action, days, set_at) VALUES ('trade', '{action}', {days}, now())"
 
 
+def log(
+    start="2024-01-01", until="2024-01-01 01:00", start_rest=0, until_rest=0, events=1, digest="\\x00112233445566778899aabbccddeeff"
+) -> list[str]:
+    partition = "SELECT zvt_add_partition('book_log', 'book_log_202401', '2024-01-01', '2024-01-02')"
+    row = (
+        "INSERT INTO book_log (instrument_id, start_ns_rest, until_ns_rest, form, start_time, until_time, known_at, first_id, last_id, "
+        f"event_count, digest, data) VALUES (1, {start_rest}, {until_rest}, 1, '{start}', '{until}', now(), 1, 1, {events}, '{digest}', '')"
+    )
+    return [partition, row]
+
+
+def late(key=1) -> str:
+    return f"INSERT INTO trade_late (instrument_id, stream, open_time, marked_at) VALUES ({key}, 1, '2024-01-01', now())"
+
+
+def checksum(key=1, digest="'\\x00'", prints="'\\x00'") -> str:
+    return (
+        "INSERT INTO chunk_checksum (noun, instrument_id, low, high, known_until, row_count, signed_at, digest, prints) "
+        f"VALUES ('trade', {key}, '2024-01-01', '2024-01-02', now(), 1, now(), {digest}, {prints})"
+    )
+
+
 def due(key=1) -> str:
     return f"INSERT INTO rollup_due (instrument_id, day, marked_at) VALUES ({key}, '2024-01-01', now())"
 
@@ -181,6 +203,17 @@ TRIPS: dict[tuple[str, str], list[str]] = {
     ("storage_policy", "storage_policy_days"): [policy(days=0)],
     ("archived", "archived_pkey"): [ARCHIVED, ARCHIVED],
     ("kline_change", "kline_change_pkey"): [CHANGE, CHANGE],
+    ("book_log", "book_log_pkey"): [*log(), *log()],
+    ("book_log", "book_log_start_rest"): log(start_rest=1000),
+    ("book_log", "book_log_until_rest"): log(until_rest=-1),
+    ("book_log", "book_log_events"): log(events=0),
+    ("book_log", "book_log_digest"): log(digest="\\x00"),
+    ("book_log", "book_log_span"): log(until="2023-12-31"),
+    ("trade_late", "trade_late_pkey"): [late(), late()],
+    ("trade_late", "trade_late_instrument"): [late(key=99)],
+    ("chunk_checksum", "chunk_checksum_pkey"): [checksum(), checksum()],
+    ("chunk_checksum", "chunk_checksum_instrument"): [checksum(key=99)],
+    ("chunk_checksum", "chunk_checksum_whole"): [checksum(prints="NULL")],
     ("rollup_due", "rollup_due_pkey"): [due(), due()],
     ("rollup_due", "rollup_due_instrument"): [due(key=99)],
     ("gap", "gap_once"): [gap(first="NULL"), gap(first="NULL")],
