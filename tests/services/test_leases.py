@@ -154,6 +154,29 @@ async def test_work_that_ends_by_itself_ends_the_keeper(database_url):
     await leases.close()
 
 
+async def test_work_that_takes_a_cancellation_for_something_else_is_told_again(database_url):
+    told: list[str] = []
+
+    async def stubborn(held: Held) -> None:
+        while len(told) < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                told.append(held.name)
+
+    leases = await open_leases(database_url)
+    options = LeaseOptions(ttl_s=1.0, renew_s=0.1, settle_s=0.05, stop_s=0.05)
+    keeper = LeaseKeeper(leases, "test", ["shard"], "a", stubborn, SystemClock(), Notes(), options)
+    task = asyncio.create_task(keeper.run())
+    await until(lambda: keeper.held)
+    await asyncio.sleep(0.05)
+    task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.gather(task, return_exceptions=True)
+    assert told == ["shard", "shard"]
+    await leases.close()
+
+
 PUBLISHER = textwrap.dedent("""
     import asyncio, sys
     from services.service_parts import Notes

@@ -25,11 +25,13 @@ def steady_s() -> float:
 
 
 class LeaseOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`ttl_s`: how long a lease holds without being renewed. `settle_s`: how long a new process looks who else begins."""
+    """`ttl_s`: how long a lease holds without being renewed. `settle_s`: how long a new process looks who else begins. `stop_s`: how long
+    the work on a shard may take to end; what waits for Redis is given ten seconds of it."""
 
     ttl_s: float = 5.0
     renew_s: float = 1.5
     settle_s: float = 0.25
+    stop_s: float = 20.0
 
 
 class Held:
@@ -86,6 +88,7 @@ class LeaseKeeper:
         self._observer = observer
         self._options = options or LeaseOptions()
         self._steady = steady
+        self._take_after_s = 0.0
         self._presence: Held | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._giving: dict[str, asyncio.Task[None]] = {}
@@ -174,7 +177,7 @@ class LeaseKeeper:
             if name in self.held and not self._giving:
                 self._observer.note("info", "lease_given", name=name)
                 self._give(self.held[name])
-        for name in take:
+        for name in take if self._steady() >= self._take_after_s else ():
             if name not in self.held and (one := await self._claim(name)) is not None:
                 self._observer.note("info", "lease_taken", name=name, token=one.token)
                 self.held[name] = one
@@ -190,9 +193,9 @@ class LeaseKeeper:
 
     async def _given(self, one: Held) -> None:
         task = self._tasks.get(one.name)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        while task is not None and not task.done():
+            task.cancel()  # again, where a library took the first one for something else
+            await asyncio.wait({task}, timeout=self._options.stop_s)
         self._tasks.pop(one.name, None)
         self.held.pop(one.name, None)  # first, since renewing what was let go would take it back
         if not one.is_lost:
@@ -224,5 +227,7 @@ class LeaseKeeper:
             await self._release(self._presence)
 
     def _tell_away(self, error: StoreUnavailable) -> None:
+        """What ran out while the database was away is its holder's still, who may come to renew it later than we come to look."""
+        self._take_after_s = self._steady() + self._options.ttl_s
         self._observer.count("leases_not_renewed")
         self._observer.note("warning", "leases_not_renewed", reason=str(error))
