@@ -110,7 +110,7 @@ async def measure(url: str, rows: int, seconds: float, folder: Path) -> dict[str
     names = await fill(store, url, rows)
     figures: dict[str, float] = {"rows": rows}
     chance = random.Random(7)
-    recent = RecentKlines(store.klines, store.frames, Clock())
+    recent = RecentKlines(store.klines, store.changes, Clock())
 
     def put(label: str, told: tuple[float, float, float]) -> None:
         for name, value in zip(("qps", "p50_ms", "p99_ms"), told, strict=True):
@@ -215,7 +215,7 @@ async def frames(store: PostgresStore, name: str, folder: Path) -> dict[str, flo
     end = START + YEAR * NS_PER_MINUTE
     cold, cached, plain = [], [], []
     for turn in range(5):
-        research = Research(store.frames, store.klines, ColumnCache(folder / f"cache{turn}", 10**10), lambda: end + 40 * NS_PER_DAY)
+        research = Research(store, ColumnCache(folder / f"cache{turn}", 10**10), lambda: end + 40 * NS_PER_DAY)
         for spent in (cold, cached):
             began = time.perf_counter()
             frame = await research.read(name, MIN_1, START, end)

@@ -381,9 +381,13 @@ class KlineFrames(Protocol):
         """Oldest first: timestamp (ns, UTC), open, high, low, close, volume, turnover, trades, final, source."""
         ...
 
+
+class KlineChanges(Protocol):
+    """What tells that a copy of klines is still true. Ask before you read."""
+
     async def versions(self, instrument: str, interval: Interval, months_ns: Sequence[int]) -> list[str | None]:
         """What each calendar month's klines are now: another text after anything touched a row of it, never an earlier one again. None
-        where that cannot be told. Ask before you read."""
+        where that cannot be told."""
         ...
 
     async def series(self, of: Sequence[tuple[str, Interval]]) -> list[str]:
@@ -575,6 +579,7 @@ class Store(Protocol):
     instruments: InstrumentStore
     klines: KlineStore
     frames: KlineFrames
+    changes: KlineChanges
     trades: TradeStore
     facts: FactStore
     coverage: CoverageStore

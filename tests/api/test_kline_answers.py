@@ -17,6 +17,8 @@ from zvt_crypto.domain.errors import StoreUnavailable
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval, parse_time
 from zvt_crypto.stores.live import MemoryLiveState
+from zvt_crypto.stores.postgres import PostgresStore
+from zvt_crypto.stores.recent import RecentKlines
 
 START = parse_time("2024-08-09")
 STEPS = st.lists(
@@ -119,3 +121,24 @@ async def test_new_precisions_of_an_instrument_are_in_the_next_answer() -> None:
     finer = msgspec.structs.replace(BTC, tick=BTC.tick / 100 if BTC.tick else None)
     assert b'"open":"1.5000"' in await answers.newest(finer, Interval.MIN_1, 1, False)
     assert answers._rows == sum(series.weight() for series in answers._series.values())
+
+
+async def test_what_another_process_revises_is_answered_a_second_later_with_the_newest_rows_in_memory(store: PostgresStore) -> None:
+    bars = [make_kline(f"2024-08-08T23:5{n}:00Z") for n in range(3)]
+    await store.instruments.save([BTC], NOW)
+    await store.klines.upsert(bars, NOW)
+    clock = HandClock(NOW)
+    answers = KlineAnswers(RecentKlines(store.klines, store.changes, clock), MemoryLiveState(), clock)
+
+    async def closes() -> list[str]:
+        newest = json.loads(await answers.newest(BTC, Interval.MIN_1, 3, False))["data"]
+        between = json.loads(await answers.between(BTC, Interval.MIN_1, bars[0].open_ns, None, 3, False))["data"]
+        assert [row["timestamp"] for row in newest] == [row["timestamp"] for row in between]
+        return [row["close"] for row in newest]
+
+    before = await closes()
+    await store.klines.upsert([msgspec.structs.replace(bars[1], close=bars[1].high)], NOW + 1_000)
+    clock.ns += NS_PER_S
+    after = await closes()
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True]
+    assert float(after[1]) == bars[1].high

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from api.api_parts import BTC, NOW, Api, make_kline
+from zvt_crypto.api.klines import MAX_AGE_NS
 from zvt_crypto.domain.time import NS_PER_S
 
 ASK = {"symbol": BTC.id, "interval": "1m"}
@@ -97,10 +98,10 @@ async def test_a_row_that_a_backfill_revises_in_the_store_is_served_a_second_lat
     assert await closes(api) == ["10.50"]
 
 
-async def test_within_that_second_the_store_is_not_asked_again(api: Api) -> None:
+async def test_within_its_age_the_store_is_not_asked_again(api: Api) -> None:
     assert await closes(api) == []
     await api.store.klines.upsert([make_kline("2024-08-09T00:00:00Z", 10.0)], NOW)
-    api.clock.ns += NS_PER_S - 1
+    api.clock.ns += MAX_AGE_NS - 1
     assert await closes(api) == []
     api.clock.ns += 1
     assert await closes(api) == ["10.00"]

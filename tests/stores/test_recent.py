@@ -52,7 +52,7 @@ def counted(listed_store) -> Counted:
 
 @pytest.fixture
 def recent(listed_store, counted, time_) -> RecentKlines:
-    return RecentKlines(counted, listed_store.frames, time_, rows_a_series=50)
+    return RecentKlines(counted, listed_store.changes, time_, rows_a_series=50)
 
 
 def at(minute: int) -> int:
@@ -140,7 +140,7 @@ async def test_random_writers_never_make_an_answer_older_than_it_may_be(listed_s
 
 
 async def test_memory_is_bounded_and_the_series_asked_for_longest_ago_goes(listed_store, counted, time_):
-    recent = RecentKlines(counted, listed_store.frames, time_, rows_a_series=50, most_rows=80)
+    recent = RecentKlines(counted, listed_store.changes, time_, rows_a_series=50, most_rows=80)
     await listed_store.klines.upsert([bar(n, instrument=name) for name in (PAIR.id, PERP.id) for n in range(60)], KNOWN)
     for name in (PAIR.id, PERP.id, PERP.id):
         await recent.read(name, MIN_1, limit=5)

@@ -2,7 +2,8 @@
 
 What an answer holds comes from two places: the store (everything, but up to a second behind its writers) and the live state (the
 newest unbroken run, including the forming bar). Both are looked at on every question: the live state directly, the store at
-most once in MAX_AGE_NS per series, so a row that a backfill or another process revises is served at the latest a second later.
+most once in MAX_AGE_NS per series (its newest rows may lie in memory, as stores/recent.py says, and most questions cost no query then),
+so a row that a backfill or another process revises is served at the latest a second later.
 Rows are encoded again only when they differ from what was encoded, so a revised row cannot be answered from old bytes.
 """
 
@@ -21,7 +22,7 @@ from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import NS_PER_S, Interval, to_rfc3339
 from zvt_crypto.ports import Clock, KlineStore, LiveState
 
-MAX_AGE_NS = NS_PER_S
+MAX_AGE_NS = NS_PER_S * 3 // 4  # the store in front of us may be a quarter of a second behind: together one
 MOST_ROWS = 100_000  # kept in all, encoded or in finished answers: below 100 MB
 MOST_SERIES = 2_000
 MOST_ROWS_A_SERIES = 5_000
@@ -152,7 +153,7 @@ class KlineAnswers:
             self._rows -= oldest.counted
 
     async def _stored(self, series: _Series, instrument: str, interval: Interval, limit: int, *, covered: bool) -> list[Kline]:
-        """The store's newest rows, at most a second old. `covered`: the live state could answer alone if the store cannot."""
+        """The store's newest rows, at most MAX_AGE_NS old. `covered`: the live state could answer alone if the store cannot."""
         if series.stored_limit >= limit and self._clock.now_ns() - series.stored_ns < MAX_AGE_NS:
             return series.stored
         if series.loading is None or series.loading_limit < limit:

@@ -160,7 +160,7 @@ async def _columns(
 
     parts: list[polars.DataFrame] = []
     async with open_database(settings) as store:
-        research = Research(store.frames, store.klines, open_cache(settings.cache_dir, settings.cache.size_mb))
+        research = Research(store, open_cache(settings.cache_dir, settings.cache.size_mb))
         for instrument in resolve_all(await store.instruments.load(), names, exchange):
             if limit is None and as_of_ns is None:
                 parts.append(named_klines(await research.read(instrument.id, of, start_ns, end_ns), instrument.id, of))

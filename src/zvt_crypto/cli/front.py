@@ -13,6 +13,7 @@ from zvt_crypto.cli.settings import Settings
 from zvt_crypto.domain.errors import PortTaken
 from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Store
+from zvt_crypto.stores.recent import RecentKlines
 from zvt_crypto.telemetry.health import Health
 from zvt_crypto.telemetry.metrics import PrometheusObserver
 
@@ -79,6 +80,7 @@ class Front:
     def _deps(self) -> ApiDeps:
         return ApiDeps(
             store=self._store,
+            klines=RecentKlines(self._store.klines, self._store.changes, self._clock),
             live=self._live,
             instruments=self._instruments,
             connectors=self._connectors,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import polars as pl
 
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, floor_ns, next_ns
-from zvt_crypto.ports import ColumnCache, KlineFrames, KlineStore
+from zvt_crypto.ports import ColumnCache, Store
 
 # Of longer ones there are so few that nothing is gained.
 COPIED = (Interval.MIN_1, Interval.MIN_5, Interval.MIN_15, Interval.MIN_30, Interval.HOUR_1, Interval.HOUR_4)
@@ -24,17 +24,15 @@ AT_ONCE = 2  # reads of the store
 class Research:
     """Frames out of a store, by way of a cache where there is one."""
 
-    def __init__(
-        self, frames: KlineFrames, klines: KlineStore, cache: ColumnCache | None, now_ns: Callable[[], int] = time.time_ns
-    ) -> None:
-        self._frames, self._klines, self._cache, self._now_ns = frames, klines, cache, now_ns
+    def __init__(self, store: Store, cache: ColumnCache | None, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._store, self._cache, self._now_ns = store, cache, now_ns
 
     async def read(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> pl.DataFrame:
         """Opens in [start_ns, end_ns), oldest first. Columns as ports.KlineFrames says."""
         months = await self._months(instrument, interval, start_ns, end_ns)
         if self._cache is None or not months:
-            return await self._frames.klines(instrument, interval, start_ns, end_ns)
-        versions = await self._frames.versions(instrument, interval, months)
+            return await self._store.frames.klines(instrument, interval, start_ns, end_ns)
+        versions = await self._store.changes.versions(instrument, interval, months)
         held = {
             month: frame
             for month, version in zip(months, versions, strict=True)
@@ -47,7 +45,7 @@ class Research:
             if low in held and high == next_ns(Interval.MONTH_1, low):
                 return held[low]
             async with gate:
-                frame = await self._frames.klines(instrument, interval, low, high)
+                frame = await self._store.frames.klines(instrument, interval, low, high)
             if low is not None and high == next_ns(Interval.MONTH_1, low) and (version := told.get(low)) is not None and self._cache:
                 await asyncio.to_thread(self._cache.put, instrument, interval, low, version, frame)
             return frame
@@ -59,7 +57,7 @@ class Research:
         """The months that lie in the range, have rows near them, and have ended."""
         if self._cache is None or interval not in COPIED:
             return []
-        bounds = await self._klines.bounds(instrument, interval)
+        bounds = await self._store.klines.bounds(instrument, interval)
         if bounds is None:
             return []
         low, high = max(start_ns or 0, floor_ns(Interval.MONTH_1, bounds[0])), next_ns(Interval.MONTH_1, bounds[1])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from zvt_crypto.domain.market import Kline
 from zvt_crypto.domain.time import NS_PER_S, Interval
-from zvt_crypto.ports import Clock, KlineFrames, KlineStore, Written
+from zvt_crypto.ports import Clock, KlineChanges, KlineStore, Written
 
 MAX_AGE_NS = NS_PER_S // 4
 MOST_ROWS_A_SERIES = 1_500
@@ -50,14 +50,14 @@ class RecentKlines:
     def __init__(
         self,
         klines: KlineStore,
-        versions: KlineFrames,
+        changes: KlineChanges,
         clock: Clock,
         *,
         max_age_ns: int = MAX_AGE_NS,
         rows_a_series: int = MOST_ROWS_A_SERIES,
         most_rows: int = MOST_ROWS,
     ) -> None:
-        self._klines, self._versions, self._clock = klines, versions, clock
+        self._klines, self._changes, self._clock = klines, changes, clock
         self._max_age_ns, self._rows_a_series, self._most_rows = max_age_ns, rows_a_series, most_rows
         self._series: OrderedDict[Key, _Series] = OrderedDict()
         self._rows = 0
@@ -124,7 +124,7 @@ class RecentKlines:
             used, self._used = [key for key in self._used if key in self._series], set()
             held = [self._series[key] for key in used]
             now_ns = self._clock.now_ns()
-            for key, series, version in zip(used, held, await self._versions.series(used), strict=True):
+            for key, series, version in zip(used, held, await self._changes.series(used), strict=True):
                 if version == series.version:
                     series.checked_ns = now_ns
                 elif self._series.get(key) is series:
@@ -137,7 +137,7 @@ class RecentKlines:
         try:
             asked_ns = self._clock.now_ns()
             # The version first: what changes while the rows are read is then seen as a change.
-            [version] = await self._versions.series([key])
+            [version] = await self._changes.series([key])
             rows = await self._klines.read(*key, limit=self._rows_a_series)
             from_ns = rows[0].open_ns if len(rows) == self._rows_a_series else 0
             series = _Series(rows, version, from_ns, asked_ns)

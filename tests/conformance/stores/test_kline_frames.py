@@ -41,9 +41,9 @@ async def test_the_version_of_a_month_changes_with_its_rows_and_with_no_others(l
     months = [AUGUST, next_ns(Interval.MONTH_1, AUGUST)]
 
     async def versions(interval=MIN_1):
-        return await listed_store.frames.versions(PAIR.id, interval, months)
+        return await listed_store.changes.versions(PAIR.id, interval, months)
 
-    assert await listed_store.frames.versions("nobody", MIN_1, months) == [None, None]
+    assert await listed_store.changes.versions("nobody", MIN_1, months) == [None, None]
     await listed_store.klines.upsert([bar(0)], KNOWN)
     seen = [await versions()]
     await listed_store.klines.upsert([bar(0)], KNOWN)
@@ -78,7 +78,7 @@ async def test_a_reader_that_may_not_write_is_told_no_version_of_what_nobody_tou
     await sql.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     reader = await open_store(database_url)
     try:
-        touched, untouched = await reader.frames.versions(PAIR.id, MIN_1, [AUGUST, parse_time("2020-01-01")])
+        touched, untouched = await reader.changes.versions(PAIR.id, MIN_1, [AUGUST, parse_time("2020-01-01")])
         assert touched is not None
         assert untouched is None
     finally:
@@ -91,7 +91,7 @@ async def test_random_changes_between_reads_never_give_a_stale_frame(listed_stor
     chance = random.Random(seed)
     store, first = listed_store, parse_time("2024-06-29")
     cache = ColumnCache(tmp_path, 10**9)
-    research = Research(store.frames, store.klines, cache)
+    research = Research(store, cache)
 
     def some() -> list:
         low = first + chance.randrange(40) * NS_PER_DAY
@@ -128,7 +128,7 @@ async def test_only_whole_months_that_have_ended_are_copied(listed_store, tmp_pa
     cache = ColumnCache(tmp_path, 10**9)
     await listed_store.klines.upsert([bar(n * 1440) for n in range(-40, 40)], KNOWN)
     now = parse_time("2024-09-01T00:30:00Z")
-    research = Research(listed_store.frames, listed_store.klines, cache, lambda: now)
+    research = Research(listed_store, cache, lambda: now)
     assert named(await research.read(PAIR.id, MIN_1)).equals(await rows_as_frame(listed_store))
     assert [path.name[:6] for path in sorted(tmp_path.rglob("*.arrow"))] == ["202406", "202407"]
     await listed_store.klines.upsert(

@@ -20,7 +20,7 @@ MOST_LIMIT = 1_000  # as the exchanges; about 200 kB
 
 def kdata_answer(deps: ApiDeps) -> Answer:
     """The endpoint's work, over one cache of encoded rows."""
-    answers = KlineAnswers(deps.store.klines, deps.live, deps.clock)
+    answers = KlineAnswers(deps.klines or deps.store.klines, deps.live, deps.clock)
 
     async def answer(query: Mapping[str, str]) -> bytes:
         interval = parse_interval(needed(query, "interval", "1m"))

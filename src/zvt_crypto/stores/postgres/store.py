@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zvt_crypto.ports import Observer
 from zvt_crypto.stores.postgres.booklog import PostgresBookLog
+from zvt_crypto.stores.postgres.changes import PostgresChanges
 from zvt_crypto.stores.postgres.checksums import PostgresChecksums
 from zvt_crypto.stores.postgres.coverage import PostgresCoverage
 from zvt_crypto.stores.postgres.due import PostgresDue
@@ -33,6 +34,7 @@ class PostgresStore:
         self.instruments = PostgresInstruments(pool)
         self.klines = PostgresKlines(pool, keys)
         self._keys = keys
+        self.changes = PostgresChanges(pool, keys)
         self.trades = PostgresTrades(pool, keys)
         self.facts = PostgresFacts(pool, keys)
         self.coverage = PostgresCoverage(pool, keys, self.klines)
