@@ -321,6 +321,22 @@ def test_trades_of_any_table(tmp_path: Path) -> None:
     ]
 
 
+def test_columns_of_other_types_are_numbers_only_where_they_say_one(tmp_path: Path) -> None:
+    path = tmp_path / "trades.parquet"
+    ids, prices = [1.0, None, 2.0**60], pl.Series(["100", "101", "x"], dtype=pl.Categorical)
+    frame = pl.DataFrame({"time": [1723075200001] * 3, "id": ids, "price": prices, "qty": [1, 1, 1], "is_buyer_maker": [True, False, None]})
+    frame.write_parquet(path)
+    options = ImportOptions("generic", symbol=PAIR.id, what="trades", stream="trade")
+    rows, rejected, _ = taken(path, options)
+    assert rows == [Trade(PAIR.id, "trade", "1", 100.0, 1.0, "sell", D24 + 1_000_000)]
+    assert [(one.row, one.reason) for one in rejected] == [(n, "has no id of the exchange, by which trades are told apart") for n in (2, 3)]
+    frame.with_columns(pl.lit("9" * 129).alias("id")).write_parquet(path)
+    assert {one.reason for one in taken(path, options)[1]} == {"has an id of more than 128 characters"}
+    frame.with_columns(pl.lit(["1"]).alias("id")).write_parquet(path)
+    with pytest.raises(BadInput, match=r"trades\.parquet: column 'id' is of type List"):
+        taken(path, options)
+
+
 @pytest.mark.parametrize(
     ("text", "more", "said"),
     [
@@ -383,6 +399,7 @@ def test_names_tell_dated_contracts_and_markets() -> None:
     assert source_of(Path("BTC_USDT_USDT-261225-1h-futures.feather"), options).symbol == "BTC/USDT:USDT-261225"
     assert source_of(Path("1000PEPE_USDT_USDT-1h-futures.feather"), options).kind == "perp"
     vision = ImportOptions("binance-vision")
+    assert source_of(Path("cm/data/spot/\u5e01\u5b89USDT-1m-2026-08.zip"), vision).symbol == "\u5e01\u5b89USDT"
     assert source_of(Path("um/BTCUSDT_261225-1mo-2026-08.zip"), vision).kind == "future"
     assert source_of(Path("um/BTCUSDT_261225-1mo-2026-08.zip"), vision).interval is Interval.MONTH_1
 
@@ -422,6 +439,15 @@ def test_a_line_without_end_is_cut_and_told() -> None:
     assert [(one.number, one.reason) for one in batch.broken] == [
         (3, "line longer than 65536 characters"),
         (5, "line longer than 65536 characters"),
+    ]
+
+
+def test_a_quote_without_its_partner_takes_no_other_line_in() -> None:
+    (batch,) = CsvReader("f", opened(b'a,b\n1,"2\n"3,4\n"5",6\n"7,8",9\n')).batches(100)
+    assert batch.frame.rows() == [(4, "5", "6"), (5, "7,8", "9")]
+    assert [(one.number, one.value, one.reason) for one in batch.broken] == [
+        (2, '1,"2', "1 columns, not 2"),
+        (3, '"3,4', "1 columns, not 2"),
     ]
 
 
@@ -473,6 +499,7 @@ def test_a_table_inside_an_archive_is_read_too(tmp_path: Path) -> None:
     inner = FIXTURES / "freqtrade/binance/BTC_USDT-1d.parquet"
     with zipfile.ZipFile(tmp_path / "bars.zip", "w") as archive:
         archive.write(inner, "a.parquet")
+        archive.writestr("__MACOSX/._a.parquet", "what a desktop left")
     with gzip.open(tmp_path / "bars.parquet.gz", "wb") as file:
         file.write(inner.read_bytes())
     for name in ("bars.zip", "bars.parquet.gz"):

@@ -1,4 +1,4 @@
-"""CSV, a row at a time: with a header or without, separated by comma, semicolon or tab."""
+"""CSV, a line a row: with a header or without, separated by comma, semicolon or tab. A quoted cell ends in its line."""
 
 from __future__ import annotations
 
@@ -33,34 +33,36 @@ class CsvReader:
             lines = _Lines(io.TextIOWrapper(raw, encoding="utf-8-sig", errors="replace", newline=""))
             first = next(lines, None)
             if first is not None:
-                reader = csv.reader(itertools.chain([first], lines), delimiter=max(DELIMITERS, key=first.count))
-                yield from self._batches(reader, lines, rows)
+                yield from self._batches(itertools.chain([first], lines), lines, max(DELIMITERS, key=first.count), rows)
 
-    def _batches(self, reader: Iterator[list[str]], lines: _Lines, most: int) -> Iterator[RowBatch]:
+    def _batches(self, texts: Iterator[str], lines: _Lines, delimiter: str, most: int) -> Iterator[RowBatch]:
         columns: list[str] = []
         numbers: list[int] = []
-        held: list[list[str]] = []
+        held: list[str | list[str]] = []
         broken: list[Broken] = []
-        for row in reader:
+        for text in texts:
+            row = _row(text, delimiter)
             if not row:
                 continue
             if not columns:
-                columns = [cell.strip() for cell in row] if self._names is None else list(self._names(len(row)))
-                if self._names is None or row[0].strip()[:1].isalpha():
+                cells = row.split(delimiter) if isinstance(row, str) else row
+                columns = [cell.strip() for cell in cells] if self._names is None else list(self._names(len(cells)))
+                if self._names is None or cells[0].strip()[:1].isalpha():
                     continue
+            count = row.count(delimiter) + 1 if isinstance(row, str) else len(row)
             if lines.is_cut:
-                broken.append(Broken(lines.number, ",".join(row)[:SHOWN], f"line longer than {LINE_MOST} characters"))
+                broken.append(Broken(lines.number, text[:SHOWN], f"line longer than {LINE_MOST} characters"))
                 lines.is_cut = False
-            elif len(row) != len(columns):
-                broken.append(Broken(lines.number, ",".join(row)[:SHOWN], f"{len(row)} columns, not {len(columns)}"))
+            elif count != len(columns):
+                broken.append(Broken(lines.number, text.strip()[:SHOWN], f"{count} columns, not {len(columns)}"))
             else:
                 numbers.append(lines.number)
                 held.append(row)
             if len(held) + len(broken) >= most:
-                yield _batch(columns, numbers, held, broken)
+                yield RowBatch(_frame(columns, numbers, held, delimiter), broken)
                 numbers, held, broken = [], [], []
         if columns:
-            yield _batch(columns, numbers, held, broken)
+            yield RowBatch(_frame(columns, numbers, held, delimiter), broken)
 
 
 class _Lines:
@@ -84,11 +86,34 @@ class _Lines:
         self.is_cut = True
         while (rest := self._text.readline(LINE_MOST)) and not rest.endswith("\n"):
             pass
-        return line[:SHOWN].replace('"', "'")  # a quote without its partner would take the next lines in
+        return line[:SHOWN]
 
 
-def _batch(columns: list[str], numbers: list[int], held: list[list[str]], broken: list[Broken]) -> RowBatch:
-    cells: Sequence[Sequence[str]] = list(zip(*held, strict=True)) if held else [()] * len(columns)
-    named = dict(zip(columns, cells, strict=True))  # of two columns with one name the last
-    series = [pl.Series(NUMBER, numbers, pl.Int64)] + [pl.Series(name, values, pl.String) for name, values in named.items()]
-    return RowBatch(pl.DataFrame(series), broken)
+def _row(text: str, delimiter: str) -> str | list[str]:
+    """The line without its end, or, where there are quotes in it, its cells; one cell if a quote has no partner."""
+    line = text.rstrip("\r\n")
+    if '"' not in line:
+        return line
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return [line]
+
+
+def _frame(columns: list[str], numbers: list[int], held: list[str | list[str]], delimiter: str) -> pl.DataFrame:
+    """Text as it stands; an empty cell may come as null. Of two columns with one name the last."""
+    plain = [row for row in held if isinstance(row, str)]
+    if plain and len(plain) == len(held):
+        made = pl.read_csv(
+            io.BytesIO("\n".join(plain).encode()),
+            separator=delimiter,
+            has_header=False,
+            infer_schema=False,
+            quote_char=None,
+        ).get_columns()
+    else:
+        rows = [row.split(delimiter) if isinstance(row, str) else row for row in held]
+        cells: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+        made = [pl.Series(values=values, dtype=pl.String) for values in cells]
+    named = dict(zip(columns, made, strict=True))
+    return pl.DataFrame([pl.Series(NUMBER, numbers, pl.Int64), *(column.alias(name) for name, column in named.items())])

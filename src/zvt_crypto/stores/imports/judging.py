@@ -39,7 +39,8 @@ def with_numbers(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
     """Each as float64, null for what is no number; as it stood beside it."""
     made: list[pl.Expr] = []
     for column in columns:
-        text = pl.col(column).str.strip_chars() if frame.schema[column] == pl.String else pl.col(column)
+        is_number = frame.schema[column].is_numeric()
+        text = pl.col(column) if is_number else pl.col(column).cast(pl.String, strict=False).str.strip_chars()
         made += [pl.col(column).alias(raw(column)), text.cast(pl.Float64, strict=False).alias(column)]
     return frame.with_columns(made)
 

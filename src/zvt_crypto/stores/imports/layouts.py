@@ -75,8 +75,8 @@ def source_of(path: Path, options: ImportOptions) -> Source:
 
 # ── freqtrade ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-_FREQTRADE = re.compile(r"(?P<pair>[A-Za-z0-9_-]+?)-(?:(?P<interval>\d+[a-zA-Z]{1,2})(?:-(?P<candle>[a-z_A-Z]+))?|trades)")
-_FREQTRADE_DATED = re.compile(r"([A-Za-z0-9-]+)_([A-Za-z0-9]+)(?:_([A-Za-z0-9]+)(?:-(\d{6}))?)?")
+_FREQTRADE = re.compile(r"(?P<pair>\S+?)-(?:(?P<interval>\d+[a-zA-Z]{1,2})(?:-(?P<candle>[a-z_A-Z]+))?|trades)")
+_FREQTRADE_DATED = re.compile(r"([^_]+)_([^_]+?)(?:_([^_]+?)(?:-(\d{6}))?)?")
 _BARS = ("time", "open", "high", "low", "close", "volume")
 _FREQTRADE_BARS = {"time": "date"} | {name: name for name in _BARS[1:]}
 _FREQTRADE_TRADES = {"time": "timestamp", "trade_id": "id", "side": "side", "price": "price", "quantity": "amount"}
@@ -117,13 +117,13 @@ def _freqtrade(path: Path, stem: str, options: ImportOptions) -> Source:
 
 def _exchange_of(path: Path) -> str | None:
     """freqtrade keeps files under data/<exchange>."""
-    return next((folder.name for folder in path.absolute().parents if folder.name in ALL_EXCHANGES), None)
+    return _nearest(path, ALL_EXCHANGES)
 
 
 # ── Binance Vision ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _VISION = re.compile(
-    r"(?P<symbol>[A-Z0-9_]+)-(?:(?P<noun>trades|aggTrades|fundingRate)|(?P<interval>\d+(?:mo|[smhdwM])))-\d{4}-\d{2}(?:-\d{2})?"
+    r"(?P<symbol>[^-]+)-(?:(?P<noun>trades|aggTrades|fundingRate)|(?P<interval>\d+(?:mo|[smhdwM])))-\d{4}-\d{2}(?:-\d{2})?"
 )
 _VISION_KLINES = ("time", *_BARS[1:], "close_time", "turnover", "trades", "taker_volume", "taker_turnover", "ignored")
 _VISION_AGG = ("trade_id", "price", "quantity", "first_id", "last_id", "time", "buyer_maker")
@@ -134,7 +134,7 @@ _VISION_POSITIONS: dict[str, dict[int, Sequence[str]]] = {
     "trades": {6: _VISION_TRADES, 7: (*_VISION_TRADES, "best_match")},
     "fundingRate": {3: ("time", "hours", "rate")},
 }
-_VISION_MARKETS: dict[str, Kind] = {"spot": "pair", "usdm": "perp"}
+_VISION_KINDS: dict[str, Kind] = {"spot": "pair", "um": "perp", "usdm": "perp"}
 
 
 def _vision(path: Path, stem: str, options: ImportOptions) -> Source:
@@ -143,20 +143,21 @@ def _vision(path: Path, stem: str, options: ImportOptions) -> Source:
         raise BadInput(
             f"{path}: {shown(path.name)} is no name of Binance Vision's: BTCUSDT-1m-2024-08.zip, BTCUSDT-aggTrades-2024-08-08.zip"
         )
-    folders = {folder.name for folder in path.absolute().parents}
-    if folders & {"cm", "option"}:
-        raise BadInput(f"{path}: markets of Binance other than spot and USD-M are not stored")
-    if other := folders & {"indexPriceKlines", "premiumIndexKlines"}:
-        raise BadInput(f"{path}: {other.pop()} are not stored: only klines and markPriceKlines")
+    market = options.market or _nearest(path, ("spot", "um", "cm", "option"))
+    of = _nearest(path, ("klines", "markPriceKlines", "indexPriceKlines", "premiumIndexKlines"))
+    if market in ("cm", "option"):
+        raise BadInput(f"{path}: markets of Binance other than spot and USD-M are not stored (it lies in a folder {market!r})")
+    if of in ("indexPriceKlines", "premiumIndexKlines"):
+        raise BadInput(f"{path}: {of} are not stored: only klines and markPriceKlines")
     exchange = check_exchange(options.exchange or "binance")
-    kind = _VISION_MARKETS.get(options.market or ("usdm" if "um" in folders else "spot" if "spot" in folders else ""))
-    if found["noun"] == "fundingRate" or "markPriceKlines" in folders:
+    kind = _VISION_KINDS.get(market or "")
+    if found["noun"] == "fundingRate" or of == "markPriceKlines":
         kind = "perp"
     if kind == "perp" and "_" in found["symbol"]:
         kind = "future"
     layout = found["noun"] or "klines"
     noun: ImportNoun = "trades" if layout in ("trades", "aggTrades") else "funding" if layout == "fundingRate" else "klines"
-    if "markPriceKlines" in folders and noun == "klines":
+    if of == "markPriceKlines" and noun == "klines":
         noun = "mark"
     return Source(
         path,
@@ -170,6 +171,11 @@ def _vision(path: Path, stem: str, options: ImportOptions) -> Source:
         positions=_VISION_POSITIONS[layout],
         is_native=options.symbol is None,
     )
+
+
+def _nearest(path: Path, names: Sequence[str]) -> str | None:
+    """The nearest folder above a file that is called so."""
+    return next((folder.name for folder in path.absolute().parents if folder.name in names), None)
 
 
 # ── anything else ─────────────────────────────────────────────────────────────────────────────────────────────────────

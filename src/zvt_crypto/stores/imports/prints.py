@@ -16,6 +16,7 @@ from zvt_crypto.stores.imports.reading import NUMBER
 _SIDES = {"buy": "buy", "b": "buy", "sell": "sell", "s": "sell"}
 # Whether the buyer was the maker → who took.
 _TAKERS = {"true": "sell", "false": "buy", "1": "sell", "0": "buy"}
+ID_MOST = 128
 _PRINT = "print"
 _NO_ID = "has no id of the exchange, by which trades are told apart"
 
@@ -45,6 +46,7 @@ class TradeJudge:
         rules = [
             *time_rules(EARLIEST_NS, self._now_ns + AHEAD_MOST_NS, "is of a time that has not come"),
             Rule(pl.col("trade_id").is_null() | (pl.col("trade_id") == ""), "trade_id", _NO_ID),
+            Rule(pl.col("trade_id").str.len_chars() > ID_MOST, "trade_id", f"has an id of more than {ID_MOST} characters"),
             *number_rules(["price", "quantity"]),
             *(Rule(pl.col(c) <= 0, raw(c), f"{c} is not above zero") for c in ("price", "quantity")),
             Rule(pl.col("side").is_null(), raw("side"), "side is neither buy nor sell"),
@@ -92,8 +94,11 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
     """Ids as text, and sides in our words, with what stood there beside."""
     given, words = ("buyer_maker", _TAKERS) if "buyer_maker" in frame.columns else ("side", _SIDES)
     said = pl.col(given).cast(pl.String)
+    trade_id = pl.col("trade_id")
+    if frame.schema["trade_id"].is_float():  # as pandas writes integers beside a gap; above 2^53 they are not what they were
+        trade_id = pl.when((trade_id.abs() < 2**53) & (trade_id == trade_id.floor())).then(trade_id.cast(pl.Int64, strict=False))
     return frame.with_columns(
-        pl.col("trade_id").cast(pl.String).str.strip_chars(),
+        trade_id.cast(pl.String).str.strip_chars().alias("trade_id"),
         said.alias(raw("side")),
         said.str.strip_chars().str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String).alias("side"),
     )

@@ -61,6 +61,9 @@ class Series:
 
     def _laid_out(self, frame: pl.DataFrame, source: Source, label: str) -> pl.DataFrame:
         chosen = _columns(frame, source, self._options, self._judge, label)
+        for theirs in chosen.values():
+            if (kind := frame.schema[theirs]).is_nested() or kind in (pl.Binary, pl.Object):
+                raise BadInput(f"{label}: column {shown(theirs)} is of type {kind}, which holds neither numbers nor times")
         picked = frame.select(NUMBER, *(pl.col(theirs).alias(ours) for ours, theirs in chosen.items()))
         try:
             return picked.with_columns(to_ns(picked["time"], self._options.time).alias(NS))

@@ -73,7 +73,7 @@ def _compare(path: Path, beside: Path) -> None:
 def _zipped(path: Path) -> list[Member]:
     try:
         with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
+            infos = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
     except zipfile.BadZipFile as error:
         raise BadInput(f"{path}: is no zip archive: {error}") from None
     if not infos:
@@ -82,6 +82,11 @@ def _zipped(path: Path) -> list[Member]:
         if info.flag_bits & 1:
             raise BadInput(f"{path}: {shown(info.filename)} is encrypted")
     return [_zip_member(path, info.filename) for info in infos]
+
+
+def _is_hidden(name: str) -> bool:
+    """What systems put beside files: `.DS_Store`, `__MACOSX/…`."""
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
 def _zip_member(path: Path, name: str) -> Member:
