@@ -26,6 +26,7 @@ import asyncpg
 from valkey_cluster import Cluster, valkey_cluster
 from zvt_crypto.stores.postgres import migrate
 from zvt_crypto.stores.postgres.embedded import EmbeddedServer
+from zvt_crypto.stores.redis.streams import SHARDS as FEED_SHARDS
 
 ZVT_CRYPTO = str(Path(sys.executable).with_name("zvt-crypto"))
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "QAAAUSDT", "QAABUSDT", "QAACUSDT")
@@ -245,9 +246,13 @@ async def settled(place: Topology, within_s: float = 60.0) -> None:
             while True:
                 rows = await sql.fetch("SELECT instrument_id, max(event_time) FROM trade GROUP BY instrument_id")
                 now = {row[0]: row[1] for row in rows}
-                holders = {row[0] for row in await sql.fetch("SELECT name FROM lease WHERE until > now() AND name LIKE 'ingest:%'")}
+                rows = await sql.fetch(
+                    "SELECT name, split_part(holder, ':', 2)::int FROM lease WHERE until > now() AND name NOT LIKE 'process:%'"
+                )
+                living = {process.pid for process in place.processes if process.is_alive}
+                held = {name for name, pid in rows if pid in living}
                 grown = len(now) == len(SYMBOLS) and all(name in before and at > before[name] for name, at in now.items())
-                if grown and len(holders) == SHARDS and place.ready_urls():
+                if grown and len(held) == SHARDS + FEED_SHARDS and place.ready_urls():
                     return
                 before = before if len(before) == len(SYMBOLS) else now
                 await asyncio.sleep(0.2)
