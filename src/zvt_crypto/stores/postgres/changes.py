@@ -4,8 +4,6 @@ The version of a month is its token (revision 0012: made anew by whatever touche
 a dropped partition touches no row.
 """
 
-
-
 from __future__ import annotations
 
 from collections.abc import Sequence
