@@ -11,9 +11,11 @@ import argparse
 import asyncio
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Iterator
 
 import msgspec
@@ -75,7 +77,7 @@ async def unpaced(emit, waiting, seconds: float, first: int) -> int:  # type: ig
     return number
 
 
-def peak_mb() -> float:
+def rss_mb() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
@@ -87,7 +89,7 @@ async def write_ours(url: str, phases: list[tuple[float, float]]) -> None:
     task = asyncio.create_task(recorder.run())
     number = 0
     for rate, seconds in phases:
-        first, began, before = number, time.monotonic(), peak_mb()
+        first, began, before = number, time.monotonic(), rss_mb()
         if rate:
             number = await paced(feed.publish, rate, seconds, first)
         else:
@@ -96,7 +98,7 @@ async def write_ours(url: str, phases: list[tuple[float, float]]) -> None:
         await recorder.drained()
         took = time.monotonic() - began
         print(
-            json.dumps({"from": first, "to": number, "rate": (number - first) / took, "backlog": backlog, "grown_mb": peak_mb() - before}),
+            json.dumps({"from": first, "to": number, "rate": (number - first) / took, "backlog": backlog, "grown_mb": rss_mb() - before}),
             flush=True,
         )
     task.cancel()
@@ -133,10 +135,10 @@ async def read_plain(url: str, got) -> None:  # type: ignore[no-untyped-def]
 
 
 class Heard:
-    """What the reader process knows of a phase: bounded, but for one byte a number."""
+    """What the reader process knows of a phase: five bytes an event, which count as growth, too."""
 
     def __init__(self) -> None:
-        self.seen, self.lags = bytearray(), []
+        self.seen, self.lags = bytearray(), array("f")
 
     def take(self, event: Event) -> None:
         number = event.event_ns  # type: ignore[union-attr]
@@ -153,12 +155,13 @@ async def measure(url: str, peer: str, phases: list[tuple[float, float]]) -> lis
     await asyncio.sleep(1.0)
     with writing(url, peer, phases) as process:
         for _ in phases:
-            before = peak_mb()
+            before = rss_mb()
             line = await asyncio.to_thread(process.stdout.readline)  # type: ignore[union-attr]
             told = json.loads(line)
             await asyncio.sleep(2.0)
+            grown_mb = max(told["grown_mb"], rss_mb() - before)
             lags = sorted(heard.lags)
-            heard.lags = []
+            heard.lags = array("f")
             counts = heard.seen[told["from"] : told["to"]]
             made.append(
                 {
@@ -169,7 +172,7 @@ async def measure(url: str, peer: str, phases: list[tuple[float, float]]) -> lis
                     "p50_ms": lags[len(lags) // 2],
                     "p99_ms": lags[int(len(lags) * 0.99)],
                     "backlog": told["backlog"],
-                    "grown_mb": max(told["grown_mb"], peak_mb() - before),
+                    "grown_mb": grown_mb,
                 }
             )
     reader.cancel()
@@ -192,7 +195,7 @@ async def measure_restart(port: int) -> dict[str, float]:
             server._process.kill()
             await asyncio.to_thread(server._process.wait)
             await asyncio.sleep(1.0)
-            heard.lags, server = [], ValkeyServer(port=port)
+            heard.lags, server = array("f"), ValkeyServer(port=port)
             await asyncio.to_thread(server.start)
             began = time.monotonic()
             while not heard.lags:  # noqa: ASYNC110
@@ -230,8 +233,9 @@ def main() -> None:
         uvloop.run((write_ours if args.write == "ours" else write_plain)(args.url, json.loads(args.phases)))
         return
     base_s, burst_s = (5.0, 8.0) if args.quick else (20.0, 60.0)
-    with ValkeyServer() as server:
-        port = server.port
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with ValkeyServer(port=port) as server:
         url = f"redis://127.0.0.1:{port}/0"
         _, base, burst = uvloop.run(measure(url, "ours", [(BASE, 2.0), (BASE, base_s), (BASE + BURST, burst_s)]))
         (plain,) = uvloop.run(measure(url, "plain", [(0, base_s)]))
