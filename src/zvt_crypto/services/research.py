@@ -33,12 +33,9 @@ class Research:
         if self._cache is None or not months:
             return await self._store.frames.klines(instrument, interval, start_ns, end_ns)
         versions = await self._store.changes.versions(instrument, interval, months)
-        held = {
-            month: frame
-            for month, version in zip(months, versions, strict=True)
-            if version is not None and (frame := self._cache.get(instrument, interval, month, version)) is not None
-        }
-        told = dict(zip(months, versions, strict=True))
+        told = {month: version for month, version in zip(months, versions, strict=True) if version is not None}
+        copies = await asyncio.gather(*(asyncio.to_thread(self._cache.get, instrument, interval, *each) for each in told.items()))
+        held = {month: frame for month, frame in zip(told, copies, strict=True) if frame is not None}
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def fetch(low: int | None, high: int | None) -> pl.DataFrame:
