@@ -404,6 +404,35 @@ def test_names_tell_dated_contracts_and_markets() -> None:
     assert source_of(Path("um/BTCUSDT_261225-1mo-2026-08.zip"), vision).interval is Interval.MONTH_1
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("binance/BTC_USDT-1h-mark.feather", ImportOptions("freqtrade"), "is a pair, and has no mark"),
+        (
+            "binance/BTC_USDT_USDT-1h-futures.feather",
+            ImportOptions("freqtrade", symbol=PAIR.id),
+            "holds a perp, and cryptopair_binance_btcusdt is none",
+        ),
+        ("trades.csv", ImportOptions("generic", symbol=PAIR.id, what="trades"), "binance has two kinds of trade ids"),
+    ],
+)
+def test_what_an_instrument_does_not_have_is_refused(name: str, options: ImportOptions, said: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    assert said in plan_files([path], options, TABLE, NOW).failed[0][1]
+
+
+def test_one_symbol_is_not_given_to_files_of_several(tmp_path: Path) -> None:
+    for name in ("BTC_USDT-1h.feather", "BTC_USDT-5m.feather", "ETH_USDT-1h.feather"):
+        (tmp_path / name).write_text("x")
+    plan = plan_files([tmp_path], ImportOptions("freqtrade", exchange="binance", symbol="BTCUSDT"), TABLE, NOW)
+    assert len(plan.series) == 2
+    ((path, reason),) = plan.failed
+    assert path.name == "ETH_USDT-1h.feather"
+    assert "--symbol names one instrument, and " in reason
+
+
 def test_contracts_whose_volume_is_not_told_are_refused() -> None:
     sized = msgspec.structs.replace(PERP, contract_size=Decimal("0.01"))
     path = FIXTURES / "freqtrade/binance/futures/BTC_USDT_USDT-1h-futures.feather"

@@ -32,9 +32,13 @@ def plan_files(paths: Sequence[Path], options: ImportOptions, table: Instruments
     """Files and folders (with all that is in them) as series. Raises BadInput for a path that is not there, or holds no file of rows."""
     failed: list[tuple[Path, str]] = []
     found: dict[tuple[object, ...], FileSeries] = {}
+    named: dict[str, Path] = {}
     for path in dict.fromkeys(_files(paths)):
         try:
             source = source_of(path, options)
+            if options.symbol is not None and len(named | {source.named: path}) > 1:
+                raise BadInput(f"{path}: --symbol names one instrument, and {next(iter(named.values()))} is of another")
+            named[source.named] = path
             instrument = instrument_of(source, table, options)
         except BadInput as error:
             failed.append((path, str(error)))
@@ -55,12 +59,23 @@ def instrument_of(source: Source, table: Instruments, options: ImportOptions) ->
     except BadInput as error:
         hint = "; `zvt-crypto pairs sync` stores what an exchange lists, `zvt-crypto pairs add` what it lists no more"
         raise BadInput(f"{source.path}: {error}{hint}") from None
+    _check_fits(source, instrument, options)
+    return instrument
+
+
+def _check_fits(source: Source, instrument: Instrument, options: ImportOptions) -> None:
+    """Raises BadInput where what the file holds is not of such an instrument."""
+    if source.kind is not None and kind_of(instrument) != source.kind:
+        raise BadInput(f"{source.path}: holds a {source.kind}, and {instrument.id} is none")
+    if source.noun in ("mark", "funding") and isinstance(instrument, CryptoPair):
+        raise BadInput(f"{source.path}: {instrument.id} is a pair, and has no {source.noun}")
+    if source.noun == "trades" and instrument.exchange == "binance" and options.format == "generic" and options.stream is None:
+        raise BadInput(f"{source.path}: binance has two kinds of trade ids: say --stream trade or --stream agg")
     size = Decimal(1) if isinstance(instrument, CryptoPair) else instrument.contract_size
     if options.format == "freqtrade" and size != 1 and source.noun in ("klines", "trades"):
         raise BadInput(
             f"{source.path}: a contract of {instrument.id} is {size}, and freqtrade's files do not say whether they count contracts"
         )
-    return instrument
 
 
 def _native(source: Source, table: Instruments) -> Instrument:

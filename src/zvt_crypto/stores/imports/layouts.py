@@ -37,7 +37,8 @@ class ImportOptions(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A file, and what it holds. `kind` None: the name fits a pair and a perpetual, and nobody said which.
+    """A file, and what it holds. `kind` None: the name fits a pair and a perpetual, and nobody said which. `named`: the instrument as the
+    file's own name has it.
 
     `positions`: the columns of a file without a header, by how many there are; `columns` None: told by the header's words.
     """
@@ -53,6 +54,7 @@ class Source(msgspec.Struct, frozen=True):
     columns: Columns | None = None
     positions: Mapping[int, Sequence[str]] | None = None
     is_native: bool = False
+    named: str = ""
 
 
 ENDINGS = (".csv", ".txt", ".tsv", ".json", ".parquet", ".feather", ".arrow", ".ipc", ".zip")
@@ -97,7 +99,7 @@ def _freqtrade(path: Path, stem: str, options: ImportOptions) -> Source:
     base, quote, settle, expiry = pair.groups()
     symbol = f"{base}/{quote}" + (f":{settle}" if settle else "") + (f"-{expiry}" if expiry else "")
     kind: Kind = "future" if expiry else "perp" if settle else "pair"
-    made = Source(path, exchange, options.symbol or symbol, kind, "klines", positions=FREQTRADE_ORDER)
+    made = Source(path, exchange, options.symbol or symbol, kind, "klines", positions=FREQTRADE_ORDER, named=symbol)
     if found["interval"] is None:
         # ccxt, through which freqtrade fetches, asks Binance for aggregated trades.
         stream = options.stream or ("agg" if exchange == "binance" else "trade")
@@ -170,6 +172,7 @@ def _vision(path: Path, stem: str, options: ImportOptions) -> Source:
         dense=True,
         positions=_VISION_POSITIONS[layout],
         is_native=options.symbol is None,
+        named=found["symbol"],
     )
 
 
@@ -206,8 +209,6 @@ def _generic(path: Path, stem: str, options: ImportOptions) -> Source:
         raise BadInput(f"--columns: {shown(', '.join(sorted(unknown)))} is none of {', '.join(ALIASES)}")
     is_trades = options.what == "trades" or (options.what is None and bool({"price", "trade_id", "quantity"} & set(said)))
     if is_trades:
-        if options.stream is None and options.exchange == "binance":
-            raise BadInput(f"{path}: binance has two kinds of trade ids: say --stream trade or --stream agg")
         return Source(path, options.exchange, options.symbol, None, "trades", stream=options.stream or "trade")
     if options.interval is None:
         raise BadInput(f"{path}: say how long its bars are with --interval (for trades, --what trades)")
