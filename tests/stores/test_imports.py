@@ -28,6 +28,7 @@ from zvt_crypto.domain.instrument import Instruments
 from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade
 from zvt_crypto.domain.time import EARLIEST_NS, INTERVALS, LATEST_NUMBER_NS, Interval, is_aligned, next_ns, parse_time
 from zvt_crypto.stores.imports.arrays import ArrayReader
+from zvt_crypto.stores.imports.bars import KlineJudge
 from zvt_crypto.stores.imports.delimited import LINE_MOST, CsvReader
 from zvt_crypto.stores.imports.files import plan_files
 from zvt_crypto.stores.imports.layouts import ImportOptions, source_of
@@ -565,6 +566,36 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             tracemalloc.stop()
 
     assert peak(40_000) < 1.2 * peak(20_000)
+
+
+CELLS = st.one_of(
+    st.text(max_size=8),
+    st.sampled_from(["1", "-1", "1e999", "nan", "1723075200", "2024-08-08", '"', "0x10", "١", "1_0"]),
+    st.floats().map(str),
+)
+
+
+@given(st.lists(st.lists(CELLS, min_size=6, max_size=6), max_size=12))
+def test_whatever_cells_hold_every_line_is_taken_or_told(lines: list[list[str]]) -> None:
+    text = "time,open,high,low,close,volume\n" + "".join(f"{','.join(line)}\n" for line in lines)
+    judge = KlineJudge(PAIR.id, Interval.MIN_1, NOW)
+    for batch in CsvReader("f", opened(text.encode("utf-8", "replace"))).batches(5):
+        frame = batch.frame.with_columns(to_ns(batch.frame["time"], TimeRule()).alias("ns"))
+        judged = judge.judge(frame, "f")
+        assert len(judged.rows) + judged.repeated + len(judged.rejected) == frame.height
+        assert all(0 < row.low <= min(row.open, row.close) <= max(row.open, row.close) <= row.high < float("inf") for row in judged.rows)
+
+
+@given(st.binary(max_size=200), st.integers(1, 5))
+def test_no_bytes_upset_a_reader(data: bytes, size: int) -> None:
+    for reader in (CsvReader("f", opened(data)), ArrayReader("f", opened(b"[" + data), ("a", "b"))):
+        told = "f: "
+        try:
+            for batch in reader.batches(size):
+                assert batch.frame.height + len(batch.broken) <= size
+        except BadInput as error:
+            told = str(error)
+        assert told.startswith("f: ")
 
 
 # ── times and the grid ──

@@ -25,21 +25,21 @@ class TableReader:
     def batches(self, rows: int) -> Iterator[RowBatch]:
         """As RowReader says."""
         with self._placed() as path:
-            at = 1
             with self._naming():
                 lazy = pl.scan_parquet(path, glob=False) if self._form == "parquet" else pl.scan_ipc(path, glob=False)
-                batches = iter(lazy.collect_batches(chunk_size=rows, maintain_order=True))
+            at = 0
             while True:
+                # By slices, since an engine that runs ahead of its reader holds what it has read: 540 against 190 MB (3 M rows).
                 with self._naming():
-                    frame = next(batches, None)
-                if frame is None:
-                    return
-                yield RowBatch(frame.with_row_index(NUMBER, at).with_columns(pl.col(NUMBER).cast(pl.Int64)))
+                    frame = lazy.slice(at, rows).collect()
+                yield RowBatch(frame.with_row_index(NUMBER, at + 1).with_columns(pl.col(NUMBER).cast(pl.Int64)))
                 at += frame.height
+                if frame.height < rows:
+                    return
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
         try:
             yield
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # a damaged file may upset the library itself
             raise BadInput(f"{self.label}: cannot be read as {self._form}: {' '.join(str(error).split())[:200]}") from None
