@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stores_fixtures import FUTURE, PAIR, PERP
@@ -586,6 +586,8 @@ def test_whatever_cells_hold_every_line_is_taken_or_told(lines: list[list[str]])
         assert all(0 < row.low <= min(row.open, row.close) <= max(row.open, row.close) <= row.high < float("inf") for row in judged.rows)
 
 
+@example(b"#,a\n1,2", 3)
+@example(b"\0row,a\n1,2", 3)
 @given(st.binary(max_size=200), st.integers(1, 5))
 def test_no_bytes_upset_a_reader(data: bytes, size: int) -> None:
     for reader in (CsvReader("f", opened(data)), ArrayReader("f", opened(b"[" + data), ("a", "b"))):

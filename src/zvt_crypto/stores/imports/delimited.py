@@ -116,4 +116,5 @@ def _frame(columns: list[str], numbers: list[int], held: list[str | list[str]], 
         cells: Sequence[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
         made = [pl.Series(values=values, dtype=pl.String) for values in cells]
     named = dict(zip(columns, made, strict=True))
+    named.pop(NUMBER, None)
     return pl.DataFrame([pl.Series(NUMBER, numbers, pl.Int64), *(column.alias(name) for name, column in named.items())])

@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 import polars as pl
 
-NUMBER = "#"  # the column of line or row numbers
+NUMBER = "\0row"  # the column of line or row numbers; a column of the file that is called so is left out
 SHOWN = 200  # characters of a broken row that a report shows
 
 
