@@ -375,6 +375,24 @@ async def test_a_hole_of_the_venues_own_does_not_end_the_run(kit):
     assert ids(got) == [*range(1_400, 1_500), *range(4_200, 4_301)]
 
 
+async def test_ids_far_below_the_first_one_are_jumped_over(kit):
+    venue = Exchange(kit, many(3_500), first_id=1_000_000_001)
+    assert ids(await venue.connector.fetch_trades(BTC, from_id=1, limit=3)) == [1_000_000_001, 1_000_000_002, 1_000_000_003]
+    assert venue.asked()["trades"] < 30
+    assert await venue.connector.fetch_trades(BTC, from_id=1, to_id=999_999_999) == []
+    assert ids(await venue.connector.fetch_trades(BTC, from_id=1, to_id=1_000_002_500)) == list(range(1_000_000_001, 1_000_002_501))
+    assert venue.asked()["trades"] < 70
+
+
+async def test_a_hole_of_millions_of_ids_is_jumped_over(kit):
+    venue = Exchange(kit, many(3_000))
+    kept = venue.rows()
+    venue.rows = lambda: [(i if i <= 1_300 else i + 70_000_000, *rest) for i, *rest in kept]
+    got = await venue.connector.fetch_trades(BTC, from_id=1_200, limit=150)
+    assert ids(got) == [*range(1_200, 1_301), *range(70_001_301, 70_001_350)]
+    assert venue.asked()["trades"] < 25
+
+
 @pytest.mark.parametrize("gone", [0, 7, 899, 1_001, 5_000, 12_345, 19_998])
 async def test_trades_by_time_begin_with_the_first_at_or_after_it(kit, gone):
     """Twenty thousand trades, thick and thin by turns: found with a few pages, whatever the time."""

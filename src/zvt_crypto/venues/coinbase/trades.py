@@ -46,9 +46,10 @@ class PairTrades:
     async def _by_id(self, span: Span, from_id: int, to_id: int, newest: list[Trade]) -> list[Trade]:
         """Pages upwards. A page is asked for by the id above it: `before` would give the newest ones instead of the next."""
         made: list[Trade] = []
-        cursor, since_ns = from_id, span.since_ns or 0
+        cursor, since_ns, is_thin = from_id, span.since_ns or 0, False
         while cursor <= to_id and len(made) < span.rows():
-            stop = min(to_id + 1, cursor + min(spec.TRADES_MOST, span.rows() - len(made)))
+            # Behind a jump, ids as few as the trades that are wanted may be none.
+            stop = min(to_id + 1, cursor + (spec.TRADES_MOST if is_thin else min(spec.TRADES_MOST, span.rows() - len(made))))
             if newest and _id(newest[0]) <= cursor:
                 page, stop = newest, to_id + 1
             else:
@@ -59,11 +60,27 @@ class PairTrades:
                     return made
                 if number >= cursor and trade.event_ns >= since_ns and len(made) < span.rows():
                     made.append(trade)
-            cursor = stop
             if not newest and (not page or _id(page[-1]) < stop - 1):  # the last id, or a hole of the venue's own
                 newest = await self._below(None)
                 to_id = min(to_id, _id(newest[-1]) if newest else -1)
+            is_thin = not page or _id(page[-1]) < cursor
+            cursor = await self._next_start(stop, to_id) if is_thin else stop
         return bounded(made, span, self._instrument.id)
+
+    async def _next_start(self, start: int, to_id: int) -> int:
+        """An id from which a page up reaches the next trade; above `to_id` where [start, to_id] has none. Halves: holes may be long."""
+        newest = await self._below(to_id + 1, 1) if start <= to_id else []
+        found = _id(newest[-1]) if newest else -1
+        if found < start:
+            return to_id + 1
+        while start + spec.TRADES_MOST <= found:
+            middle = (start + found + 1) // 2
+            below = await self._below(middle, 1)
+            if below and _id(below[-1]) >= start:
+                found = _id(below[-1])
+            else:
+                start = middle
+        return start
 
     async def _first_id(self, since_ns: int, newest: list[Trade]) -> int | None:
         """The id of the first trade at or after a time. Ids are not asked for by time: guessed between two known ones, page by page."""
