@@ -495,14 +495,21 @@ class Recording(Protocol):
 
 
 class CoverageStore(Protocol):
-    """What is complete, missing, filled and revised. Ranges are [start_ns, end_ns); None: from the first row, to the last."""
+    """What is complete, missing, filled and revised. Ranges are [start_ns, end_ns); None: from the first row, to the last.
 
-    async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
-        """The bars of an interval."""
+    now_ns: what has not happened by then is neither missing nor unknown; None: all of the range has.
+    """
+
+    async def klines(
+        self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None, now_ns: int | None = None
+    ) -> Coverage:
+        """The bars of an interval. Within two ends that are asked for, each that is not there is missing, even where there is none."""
         ...
 
-    async def stream(self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
-        """`trade`, `agg`, `funding`, `mark` or `book`."""
+    async def stream(
+        self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None, now_ns: int | None = None
+    ) -> Coverage:
+        """`trade`, `agg`, `funding`, `mark` or `book`. What lies beyond all that is known, up to the ends asked for, is unknown."""
         ...
 
     async def differences(

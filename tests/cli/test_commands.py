@@ -19,7 +19,7 @@ import pytest
 from cli_parts import FIXTURES, ZVT_CRYPTO, Said, clean_env, emulated
 
 from zvt_crypto.domain.errors import BadInput, OutOfRange, StoreUnavailable, UnknownExchange
-from zvt_crypto.domain.market import Gap
+from zvt_crypto.domain.market import Gap, Trade
 from zvt_crypto.domain.time import NS_PER_S, Interval
 from zvt_crypto.stores.postgres import open_store
 from zvt_crypto.stores.postgres.errors import mapped
@@ -564,6 +564,35 @@ def test_coverage_says_where_each_open_gap_lies(wired: Zvt, database_url: str) -
     lines = [line for line in early.splitlines() if line.startswith("gap open")]
     span = "2023-11-14T22:13:20.000Z to 2023-11-14T22:1"
     assert sorted(lines) == [f"gap open  {pair}  book  {span}3:21.000Z  resync", f"gap open  {pair}  kline 1m  {span}4:20.000Z  dropped"]
+
+
+def test_coverage_of_an_outage_that_has_not_ended_says_from_when_on_nothing_is_known(wired: Zvt, database_url: str) -> None:
+    wired("pairs", "sync")
+    pair, at_ns = "cryptopair_binance_btcusdt", 1_700_000_040_000_000_000  # 22:14:00
+
+    async def save() -> None:
+        store = await open_store(database_url)
+        try:
+            await store.trades.append([Trade(pair, "trade", str(n), 60_000.0, 0.1, "buy", at_ns + n * NS_PER_S) for n in (5, 17)], at_ns)
+        finally:
+            await store.close()
+
+    asyncio.run(save())
+    asked = ("coverage", "btcusdt", "-e", "binance", "--start", "2023-11-14T22:14:00Z", "--end", "2023-11-14T22:17:30Z")
+    minutes, trades = wired(*asked, "--json").json["coverage"]
+    hole = {"start": "2023-11-14T22:14:00.000Z", "end": "2023-11-14T22:17:30.000Z"}
+    assert (minutes["stream"], minutes["rows"], minutes["missing"], minutes["whole"]) == ("kline 1m", 0, [hole], False)
+    first, last = "2023-11-14T22:14:05.000Z", "2023-11-14T22:14:17.000Z"
+    assert trades["unknown"] == [{"start": hole["start"], "end": first}, {"start": last, "end": hole["end"]}]
+    assert (trades["stream"], trades["missing"], trades["gaps_open"], trades["whole"]) == ("trade", [], 0, False)
+    shown = wired(*asked).out
+    doubt = "the market was silent, or nobody listened"
+    assert f"not known  {pair}  trade  {last} to {hole['end']}  after the last that is stored: {doubt}\n" in shown
+    assert f"not known  {pair}  trade  {hole['start']} to {first}  before the first that is stored: {doubt}\n" in shown
+    later = wired(*asked[:4], "--start", "2023-11-14T23:00:00Z", "--end", "2023-11-14T23:01:00Z").out
+    assert "2023-11-14T23:00:00.000Z to 2023-11-14T23:01:00.000Z  nothing is stored: no trades, or nobody listened\n" in later
+    asked_by_name = wired(*asked, "-i", "1h", "--start", "2023-11-14T22:00:00Z", "--end", "2023-11-15T00:00:00Z", "--json").json["coverage"]
+    assert [(one["stream"], len(one["missing"])) for one in asked_by_name] == [("kline 1h", 1)]
 
 
 def _ago(text: str) -> timedelta:

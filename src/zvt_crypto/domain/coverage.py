@@ -13,7 +13,9 @@ class Coverage(msgspec.Struct, frozen=True):
     first_ns, last_ns: the first and the last row (the open of klines), None without rows. missing: holes among final klines,
     [start, end). sources: rows by where they came from. forming: rows that are not final. gaps_open: holes that were noticed and are not
     filled. filled: gaps by where their filling came from. revised: bars of which another version was served before. differing: bars whose
-    prices or volume another source tells otherwise.
+    prices or volume another source tells otherwise. unknown: parts of the range, [start, end), that lie before anything or after everything
+    that is known of the stream: a silent market, or one that nobody listened to. followed: whether anything was ever stored or noticed of
+    it, within the range or without.
     """
 
     instrument: str
@@ -28,11 +30,13 @@ class Coverage(msgspec.Struct, frozen=True):
     filled: dict[str, int] = {}
     revised: int = 0
     differing: int = 0
+    unknown: list[tuple[int, int]] = []
+    followed: bool = False
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is known to be missing between the first and the last row."""
-        return not self.missing and not self.gaps_open
+        """Whether nothing is known to be missing between the first and the last row, or the ends that were asked for, and all is known."""
+        return not self.missing and not self.gaps_open and not self.unknown
 
 
 class Difference(msgspec.Struct, frozen=True):

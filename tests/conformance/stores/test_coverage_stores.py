@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START, AlwaysPacked
-from zvt_crypto.domain.market import Gap
+from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START, AlwaysPacked, trade
+from zvt_crypto.domain.market import Funding, Gap
 from zvt_crypto.domain.time import Interval
 
 MIN_1 = Interval.MIN_1
@@ -75,3 +75,43 @@ async def test_of_what_is_not_stored_nothing_is_known(stored) -> None:
     for found in (await stored.coverage.klines("cryptopair_binance_none", MIN_1), await stored.coverage.stream(PAIR.id, "funding")):
         assert (found.rows, found.first_ns, found.last_ns) == (0, None, None)
     assert await stored.coverage.differences("cryptopair_binance_none", MIN_1) == []
+
+
+async def test_what_lies_outside_all_that_is_known_of_a_stream_is_not_known(stored) -> None:
+    await stored.trades.append([trade(0), trade(2_000)], KNOWN)
+    before, last, after = START - MINUTE, START + 2_000_000_000, START + 2 * MINUTE
+    found = await stored.coverage.stream(PAIR.id, "trade", before, after)
+    assert (found.rows, found.missing, found.gaps_open, found.is_whole) == (2, [], 0, False)
+    assert found.unknown == [(before, START), (last, after)]
+    assert (await stored.coverage.stream(PAIR.id, "trade", before, after, START + MINUTE)).unknown[-1] == (last, START + MINUTE)
+    within, quiet = (START + 1_000_000_000, last), (START + MINUTE, after)
+    assert (await stored.coverage.stream(PAIR.id, "trade", *within)).unknown == []  # a silence between two trades
+    found = await stored.coverage.stream(PAIR.id, "trade", *quiet)
+    assert (found.rows, found.unknown, found.followed) == (0, [quiet], True)
+    assert (await stored.coverage.stream(PAIR.id, "trade")).is_whole
+    other = await stored.coverage.stream(PAIR.id, "agg", *quiet)
+    assert (other.unknown, other.followed) == ([], False)
+
+
+async def test_what_a_gap_tells_of_is_known_to_be_missing_and_no_more_unknown(stored) -> None:
+    gap = Gap(PAIR.id, "book", START + MINUTE, START + 2 * MINUTE, None, None, "lost", None)
+    await stored.facts.save_gaps([gap], KNOWN)
+    found = await stored.coverage.stream(PAIR.id, "book", START, START + 3 * MINUTE)
+    assert (found.gaps_open, found.unknown) == (1, [(START, START + MINUTE), (START + 2 * MINUTE, START + 3 * MINUTE)])
+
+
+async def test_a_funding_that_is_not_due_yet_is_not_unknown(stored) -> None:
+    await stored.facts.save_funding([Funding(PAIR.id, START, 0.0001)], KNOWN)
+    assert (await stored.coverage.stream(PAIR.id, "funding", START, START + 60 * MINUTE)).is_whole
+
+
+async def test_within_two_ends_every_bar_is_missing_where_there_is_none_but_for_those_that_have_not_closed(stored) -> None:
+    end, now = START + 5 * MINUTE, START + 3 * MINUTE + 1
+    found = await stored.coverage.klines(PAIR.id, MIN_1, START, end)
+    assert (found.rows, found.missing, found.followed) == (0, [(START, end)], False)
+    await stored.klines.upsert([minute(0)], KNOWN)
+    found = await stored.coverage.klines(PAIR.id, MIN_1, START, end, now)
+    assert (found.missing, found.followed) == ([(START + MINUTE, START + 3 * MINUTE)], True)
+    found = await stored.coverage.klines(PAIR.id, MIN_1, START + MINUTE, end)
+    assert (found.rows, found.missing, found.followed) == (0, [(START + MINUTE, end)], True)
+    assert (await stored.coverage.klines(PAIR.id, Interval.DAY_1, START, end, now)).missing == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,21 @@ from zvt_crypto.domain.market import Gap, Kline
 from zvt_crypto.domain.time import INTERVALS, Interval, parse_interval, to_rfc3339
 
 STREAMS = ("trade", "agg", "funding", "mark", "book")
-COLUMNS = ["instrument", "stream", "rows", "first", "last", "missing", "gaps open", "filled", "sources", "forming", "revised", "differing"]
+COLUMNS = [
+    "instrument",
+    "stream",
+    "rows",
+    "first",
+    "last",
+    "missing",
+    "not known",
+    "gaps open",
+    "filled",
+    "sources",
+    "forming",
+    "revised",
+    "differing",
+]
 SHOWN_HOLES = 20
 SHOWN_GAPS = 50
 
@@ -39,6 +54,7 @@ def run_coverage(
     intervals = INTERVALS if interval is None else (parse_interval(interval),)
     start_ns, end_ns = parse_range(start, end)
     named = None if exchange is None else check_exchange(exchange)
+    now_ns = time.time_ns()
 
     async def go() -> tuple[list[Coverage], list[Gap], list[Difference]]:
         found: list[Coverage] = []
@@ -47,10 +63,10 @@ def run_coverage(
         async with open_database(settings) as store:
             table = await store.instruments.load(named)
             for instrument in resolve_all(table, symbols, named) if symbols else list(table):
-                bars = [await store.coverage.klines(instrument.id, one, start_ns, end_ns) for one in intervals]
-                rest = [] if interval else [await store.coverage.stream(instrument.id, one, start_ns, end_ns) for one in STREAMS]
-                # Streams that hold nothing, and of which nothing is missing either, say nothing.
-                told = [one for one in [*bars, *rest] if one.rows or one.gaps_open]
+                span = (start_ns, end_ns, now_ns)
+                bars = [await store.coverage.klines(instrument.id, one, *span) for one in intervals]
+                rest = [] if interval else [await store.coverage.stream(instrument.id, one, *span) for one in STREAMS]
+                told = [*_expected(bars, rest, is_asked=bool(interval and symbols)), *[one for one in rest if _says_something(one)]]
                 found += told
                 if channels := {one.stream.partition(" ")[0] for one in told if one.gaps_open}:
                     gaps = await store.facts.read_gaps(instrument.id, open_only=True)
@@ -62,6 +78,19 @@ def run_coverage(
 
     _tell(*run(go), as_json=as_json)
     return exits.OK
+
+
+def _expected(bars: Sequence[Coverage], rest: Sequence[Coverage], *, is_asked: bool) -> list[Coverage]:
+    """The klines of which something is to be told: those that say something, those that were asked for by name and lack something, and
+    the minutes of trades that are followed."""
+    has_trades = any(one.followed for one in rest if one.stream in ("trade", "agg"))
+    awaited = [one.missing and (is_asked or (has_trades and one.stream == "kline 1m")) for one in bars]
+    return [one for one, is_awaited in zip(bars, awaited, strict=True) if is_awaited or _says_something(one)]
+
+
+def _says_something(one: Coverage) -> bool:
+    """Streams that hold nothing, and of which nothing is missing either, do not."""
+    return bool(one.rows or one.gaps_open or one.unknown or (one.followed and one.missing))
 
 
 def _is_asked_for(gap: Gap, intervals: Sequence[Interval], start_ns: int | None, end_ns: int | None) -> bool:
@@ -82,6 +111,9 @@ def _tell(found: list[Coverage], opened: list[Gap], differ: list[Difference], *,
         print(f"missing  {one.instrument}  {one.stream}  {to_rfc3339(low)} to {to_rfc3339(high)}")
     if len(holes) > SHOWN_HOLES:
         print(f"… and {len(holes) - SHOWN_HOLES} more holes: --json shows all")
+    for one in found:
+        for low, high in one.unknown:
+            print(f"not known  {one.instrument}  {one.stream}  {to_rfc3339(low)} to {to_rfc3339(high)}  {_why_unknown(one, low)}")
     for gap in newest:
         print(_gap_line(gap))
     if len(opened) > len(newest):
@@ -100,6 +132,7 @@ def _row(one: Coverage) -> dict[str, Any]:
         "first": _time(one.first_ns),
         "last": _time(one.last_ns),
         "missing": len(one.missing),
+        "not known": len(one.unknown),
         "gaps open": one.gaps_open,
         "filled": _counts(one.filled),
         "sources": _counts(one.sources),
@@ -112,8 +145,19 @@ def _row(one: Coverage) -> dict[str, Any]:
 def _told(one: Coverage) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(one)
     times = {"first": _time(one.first_ns), "last": _time(one.last_ns)}
-    missing = [{"start": to_rfc3339(low), "end": to_rfc3339(high)} for low, high in one.missing]
-    return plain | times | {"missing": missing, "whole": one.is_whole}
+    return plain | times | {"missing": _spans(one.missing), "unknown": _spans(one.unknown), "whole": one.is_whole}
+
+
+def _spans(ranges: list[tuple[int, int]]) -> list[dict[str, str]]:
+    return [{"start": to_rfc3339(low), "end": to_rfc3339(high)} for low, high in ranges]
+
+
+def _why_unknown(one: Coverage, low_ns: int) -> str:
+    if one.rows == 0:
+        return "nothing is stored: no trades, or nobody listened" if one.stream in ("trade", "agg") else "nothing is stored"
+    if one.last_ns is not None and low_ns >= one.last_ns:
+        return "after the last that is stored: the market was silent, or nobody listened"
+    return "before the first that is stored: the market was silent, or nobody listened"
 
 
 def _gap(gap: Gap) -> dict[str, Any]:

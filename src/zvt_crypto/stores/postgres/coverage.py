@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from zvt_crypto.domain.coverage import Coverage, Difference
 from zvt_crypto.domain.market import Kline
-from zvt_crypto.domain.time import Interval, next_ns
+from zvt_crypto.domain.time import Interval, floor_ns, next_ns
 from zvt_crypto.stores.postgres.chunks import FAR_NS
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.packedcover import packed_groups, packed_revisions
@@ -25,6 +27,8 @@ _TABLES = {"trade": "trade", "agg": "trade", "funding": "funding", "mark": "mark
 class Missing(Protocol):
     """As much of ports.KlineStore as is needed here."""
 
+    async def bounds(self, instrument: str, interval: Interval) -> tuple[int, int] | None: ...
+
     async def missing(self, instrument: str, interval: Interval, start_ns: int, end_ns: int) -> list[tuple[int, int]]: ...
 
 
@@ -34,7 +38,9 @@ class PostgresCoverage:
     def __init__(self, pool: Pool, keys: Keys, klines: Missing) -> None:
         self._pool, self._keys, self._klines = pool, keys, klines
 
-    async def klines(self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+    async def klines(
+        self, instrument: str, interval: Interval, start_ns: int | None = None, end_ns: int | None = None, now_ns: int | None = None
+    ) -> Coverage:
         """As ports.CoverageStore says."""
         table, span = f"kline_{interval.slug}", (start_ns or 0, end_ns or FAR_NS)
         where = "instrument_id = $1 AND open_time >= $2 AND open_time < $3"
@@ -72,26 +78,45 @@ class PostgresCoverage:
             )
 
         found = await self._pool.run(f"read the coverage of {instrument}", work)
-        if found.first_ns is None or found.last_ns is None:
+        begin_ns = found.first_ns if start_ns is None else start_ns
+        until_ns = found.last_ns if end_ns is None else end_ns
+        if begin_ns is None or until_ns is None:
             return found
-        end = span[1] if end_ns is not None else found.last_ns if found.forming else next_ns(interval, found.last_ns)
-        missing = await self._klines.missing(instrument, interval, found.first_ns if start_ns is None else start_ns, end)
-        return Coverage(**{name: getattr(found, name) for name in found.__struct_fields__} | {"missing": missing})
+        if end_ns is None:
+            until_ns = until_ns if found.forming else next_ns(interval, until_ns)
+        elif now_ns is not None:
+            until_ns = min(until_ns, floor_ns(interval, now_ns))
+        is_followed = bool(found.rows or found.gaps_open or found.filled) or await self._klines.bounds(instrument, interval) is not None
+        missing = await self._klines.missing(instrument, interval, begin_ns, until_ns) if begin_ns < until_ns else []
+        return msgspec.structs.replace(found, missing=missing, followed=is_followed)
 
-    async def stream(self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None) -> Coverage:
+    async def stream(
+        self, instrument: str, stream: str, start_ns: int | None = None, end_ns: int | None = None, now_ns: int | None = None
+    ) -> Coverage:
         """As ports.CoverageStore says."""
         span = (start_ns or 0, end_ns or FAR_NS)
         which = {"trade": " AND stream = 1", "agg": " AND stream = 2"}.get(stream, "")
-        text = f"""SELECT count(*), min(event_time), max(event_time) FROM {_TABLES[stream]}
-            WHERE instrument_id = $1 AND event_time >= $2 AND event_time < $3{which}"""
+        told = f"SELECT {{}} min(event_time), max(event_time) FROM {_TABLES[stream]} WHERE instrument_id = $1{which}"
+        text = told.format("count(*),") + " AND event_time >= $2 AND event_time < $3"
+        noticed = "SELECT min(start_time), max(end_time) FROM gap WHERE instrument_id = $1 AND channel = $2"
 
         async def work(connection: Connection) -> Coverage:
             key = await self._keys.find(connection, instrument)
             if key is None:
                 return Coverage(instrument, stream, 0)
-            rows, first, last = await connection.fetchrow(text, key, *span)
-            gaps_open, filled = await _gaps(connection, key, stream, span)
-            return Coverage(instrument, stream, rows, first, last, gaps_open=gaps_open, filled=filled)
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                rows, first_ns, last_ns = await connection.fetchrow(text, key, *span)
+                gaps_open, filled = await _gaps(connection, key, stream, span)
+                ends = [first_ns, last_ns]
+                # From the first thing that is known of the stream to the last: what lies in between without a gap is known.
+                if start_ns is not None or end_ns is not None:
+                    ends += [*await connection.fetchrow(told.format(""), key), *await connection.fetchrow(noticed, key, stream)]
+            known = [at_ns for at_ns in ends if at_ns is not None]
+            found = Coverage(instrument, stream, rows, first_ns, last_ns, gaps_open=gaps_open, filled=filled, followed=bool(known))
+            if stream == "funding" or not known:  # a settlement comes every few hours: that none came since the last one says nothing
+                return found
+            until_ns = end_ns if now_ns is None or end_ns is None else min(end_ns, now_ns)
+            return msgspec.structs.replace(found, unknown=_beyond(min(known), max(known), start_ns, until_ns))
 
         return await self._pool.run(f"read the coverage of {instrument}", work)
 
@@ -142,6 +167,13 @@ async def _gaps(
     named = None if interval is None else str(interval)
     found = {row[0]: row[1] for row in await connection.fetch(text, key, channel, *span, named)}
     return found.pop(None, 0), found
+
+
+def _beyond(low_ns: int, high_ns: int, start_ns: int | None, end_ns: int | None) -> list[tuple[int, int]]:
+    """Of [start_ns, end_ns): what lies before `low_ns`, and what after `high_ns`. An end that is None is not asked for."""
+    before = [] if start_ns is None else [(start_ns, low_ns if end_ns is None else min(low_ns, end_ns))]
+    after = [] if end_ns is None else [(high_ns if start_ns is None else max(high_ns, start_ns), end_ns)]
+    return [(low, high) for low, high in [*before, *after] if low < high]
 
 
 def _bar(instrument: str, interval: Interval, open_ns: int, row: Sequence[Any]) -> Kline:
