@@ -385,6 +385,72 @@ def test_what_waits_when_it_ends_is_stored_and_what_may_be_missing_before_it_is_
     virtual.run(go())
 
 
+@every
+def test_an_outage_that_outlasts_us_stays_an_open_gap_until_the_next_start_closes_it(kind):
+    async def go():
+        market = Market(kind)
+        async with market.followed():
+            await market.trade(*range(10))
+            market.venue.is_away = True
+            market.venue.cut()
+        (gap,) = market.store.gaps.values()
+        last = market.venue.trades[-1]
+        ended = START + 21 * NS_PER_S
+        assert (gap.start_ns, gap.filled_from, gap.reason) == (last.event_ns, None, "ended while the connection was lost")
+        assert ended <= gap.end_ns < ended + NS_PER_S
+        assert gap.first_id == (10 if kind == "dense" else None)
+
+        async with market.followed():  # the venue is away still: the same gap reaches further
+            pass
+        assert [(g.start_ns, g.end_ns > gap.end_ns) for g in market.store.gaps.values()] == [(gap.start_ns, True)]
+
+        market.venue.is_away = False
+        await market.trade(*range(10, 45))
+        async with market.followed():
+            await market.trade(*range(45, 50))
+        assert market.stored() == list(range(50))
+        assert (market.open_gaps(), market.filled_gaps()) == ([], [(9, 44)])
+
+    virtual.run(go(), start_ns=START)
+
+
+@every
+def test_an_outage_that_outlasts_us_and_in_which_nothing_was_traded_is_healed(kind):
+    async def go():
+        market = Market(kind)
+        async with market.followed():
+            await market.trade(*range(3))
+            market.venue.is_away = True
+            market.venue.cut()
+        market.venue.is_away = False
+        await asyncio.sleep(60)
+        for number in range(3, 6):
+            later = msgspec.structs.replace(market.make(number), event_ns=START + (90 + number) * NS_PER_S)
+            market.venue.trade(later)
+        assert await market.heal() == 1
+        assert market.open_gaps() == []
+
+    virtual.run(go(), start_ns=START)
+
+
+@every
+def test_who_ends_while_the_connection_stands_or_at_the_end_of_a_recording_leaves_no_gap(kind):
+    async def go():
+        market = Market(kind)
+        async with market.followed():
+            await market.trade(*range(5))
+            await market.outage(*range(5, 8))
+            await market.trade(8)
+        assert market.open_gaps() == []
+        async with market.followed(IngestOptions(of_recording="midway")):
+            await market.trade(9)
+            market.venue.is_away = True
+            market.venue.cut()
+        assert market.open_gaps() == []
+
+    virtual.run(go(), start_ns=START)
+
+
 def test_a_recording_whose_ids_rise_has_nothing_before_it():
     async def go():
         market = Market("increasing")

@@ -214,6 +214,12 @@ class DenseTrades:
         first, last = ids or (None, None)
         return Gap(self.instrument, self.stream, start_ns, end_ns, first, last, reason, filled_from, end_ns)
 
+    def open_gap(self, until_ns: int, reason: str) -> Gap | None:
+        """All from the last trade on, whatever ids it holds; None where there is no last trade, or no time since."""
+        if self.last is None or until_ns <= self.last.event_ns:
+            return None
+        return Gap(self.instrument, self.stream, self.last.event_ns, until_ns, self.next_id, None, reason, None, until_ns)
+
     def _pass(self, number: int, trade: Trade) -> Trade:
         self.next_id = number + 1
         self.last = trade

@@ -34,6 +34,7 @@ from zvt_crypto.services.tradeflow import TradeFlow
 Subscriptions = Sequence[Subscription] | Callable[[ExchangeConnector], Sequence[Subscription]]
 
 
+_ENDED_LOST = "ended while the connection was lost"
 _LOOK_AGAIN_S = 10.0  # between two looks at the listing that were not due
 _LOOK_MOST_S = 5.0
 _LEAST_BARS = 10  # of the newest stored klines, however long they are, looked at for holes when we start
@@ -113,9 +114,16 @@ class Ingest:
         return any(flow.is_busy for flow in flows)
 
     def release(self, reason: str) -> None:
-        """Once `run` has ended for good: trades that waited are published, what may be missing before them is flagged."""
+        """Once `run` has ended for good: trades that waited are published, what may be missing before them is flagged. So is all since
+        the last trade of a connection that is lost and has not come back; of a recording it is the end."""
         for flow in self._trades.values():
             flow.release(reason)
+        if self._options.of_recording is not None:
+            return
+        now_ns = self._clock.now_ns()
+        for subscription in [s for route in self.routes if route.is_lost for s in route.subscriptions]:
+            if subscription.channel in ("trade", "agg"):
+                self._trades[subscription.instrument, _stream_of(subscription)].leave_open(now_ns, _ENDED_LOST)
 
     # ── route.Sink ────────────────────────────────────────────────────────────────────────────────────────────────────
 

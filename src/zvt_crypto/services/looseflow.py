@@ -72,6 +72,11 @@ class LooseTradeFlow:
         while self.trades.held:
             self._tell(self.trades.give_up(), reason)
 
+    def leave_open(self, until_ns: int, reason: str) -> None:
+        """Flag all from the last trade on. Who goes on from there after a new start closes this very gap, or tells how far it reaches."""
+        if (gap := self.trades.open_gap(until_ns, reason)) is not None:
+            self._publish(gap)
+
     async def run(self) -> None:
         """Close holes as they show. Ends only by being cancelled."""
         while True:

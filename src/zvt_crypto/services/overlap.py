@@ -142,6 +142,13 @@ class LooseTrades:
         first_ns, last_ns = sorted((start_ns, after.event_ns))
         return Gap(self.instrument, self.stream, first_ns, last_ns + 1, None, None, reason, filled_from, after.event_ns)
 
+    def open_gap(self, until_ns: int, reason: str) -> Gap | None:
+        """All from the last trade on, or from where the run begins; None where there is neither, or no time since."""
+        begin_ns = self.begin_ns
+        if begin_ns is None or until_ns <= begin_ns:
+            return None
+        return Gap(self.instrument, self.stream, begin_ns, until_ns, None, None, reason, None, until_ns)
+
     def _step(self, going: Sequence[Trade], fresh: list[Trade], *, is_torn: bool) -> Step:
         torn_from_ns = self.begin_ns if is_torn and going else None
         passed = [self._pass(trade) for trade in going]

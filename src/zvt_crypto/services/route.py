@@ -105,6 +105,7 @@ class Route:
     ) -> None:
         self.name = name
         self.state: State = "stopped"
+        self.is_lost = False  # the connection was lost, or refused, and no other stands yet
         self.subscriptions = self._wanted = tuple(subscriptions)
         self._connector = connector
         self._sink = sink
@@ -150,6 +151,7 @@ class Route:
         """One connection from its opening to its end. Returns the seconds to wait before the next."""
         if not self.follow_listed():
             self._tell("stopped", "nothing of it is listed any more")
+            self.is_lost = False
             return self._options.refresh_s
         self._tell("connecting", "")
         try:
@@ -181,6 +183,7 @@ class Route:
         self._watchdog.connected(self._clock.now_ns())
         session = _Session(stream, self._take)
         try:
+            self.is_lost = False
             self._sink.connected(self.subscriptions)
             rotate_ns = self._in_ns(self._options.rotate_after_s)
             while True:
@@ -265,6 +268,8 @@ class Route:
         if state == self.state and state != "lost":
             return
         self.state = state
+        if state in ("lost", "geo_blocked"):
+            self.is_lost = True
         now_ns = self._clock.now_ns()
         self._publish(StreamStatus(self._connector.exchange, self.name, state, reason, now_ns, now_ns))
         self._observer.note(

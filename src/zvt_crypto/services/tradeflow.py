@@ -89,6 +89,11 @@ class TradeFlow:
         released, lost = continuity.give_up(continuity.newest_held)
         self._emit(released, lost, reason)
 
+    def leave_open(self, until_ns: int, reason: str) -> None:
+        """Flag all from the last trade on. Who goes on from there after a new start closes this very gap, or tells how far it reaches."""
+        if (gap := self.continuity.open_gap(until_ns, reason)) is not None:
+            self._publish(gap)
+
     async def run(self) -> None:
         """Fill holes as they show. Ends only by being cancelled."""
         if self.continuity.waits_for_start:
