@@ -6,6 +6,7 @@ import json
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 
 from zvt_crypto.domain.errors import Malformed, Refused
@@ -75,7 +76,7 @@ def test_agrees_with_tardis_on_vendor_captures(recorded, okx):
         native = pair["raw"].get("arg", {}).get("instId")
         if native is None or "data" not in pair["raw"]:
             continue
-        one = traded(okx.listed.get(BTC))
+        one = msgspec.structs.replace(traded(okx.listed.get(BTC)), native=native)
         raw = json.dumps(pair["raw"]).replace('"trades"', '"trades-all"').replace("books-l2-tbt", "books")
         (event,) = FrameParser({native: one}).parse(raw.encode(), 0)
         (theirs,) = pair["expected"]
@@ -95,11 +96,24 @@ def test_agrees_with_tardis_on_vendor_captures(recorded, okx):
 
 
 def test_a_trade_of_a_contract_counts_in_base(parser):
-    (linear,) = parser.parse(framed("trades-all", "BTC-USDT-SWAP", {**TRADE, "sz": "7.5", "px": "60000"}), 3)
+    (linear,) = parser.parse(framed("trades-all", "BTC-USDT-SWAP", {**TRADE, "instId": "BTC-USDT-SWAP", "sz": "7.5", "px": "60000"}), 3)
     assert linear == Trade(PERP, "trade", "734864333", 60000.0, 0.075, "sell", 1747087163557 * MS, 3)
-    (inverse,) = parser.parse(framed("trades-all", "BTC-USD-SWAP", {**TRADE, "sz": "3", "px": "60000"}), 3)
+    (inverse,) = parser.parse(framed("trades-all", "BTC-USD-SWAP", {**TRADE, "instId": "BTC-USD-SWAP", "sz": "3", "px": "60000"}), 3)
     assert inverse.quantity == pytest.approx(3 * 100 / 60000)
     assert inverse.instrument == INVERSE
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("other", ["BTC-USDT-SWAP", "NEW-USDT"], ids=["one that we know", "one that we do not"])
+def test_refuses_a_trade_that_is_of_another_instrument_than_its_frame(parser, count, other):
+    frame = framed("trades-all", "BTC-USDT", *[TRADE] * (count - 1), {**TRADE, "instId": other})
+    with pytest.raises(Malformed, match=f"a message of BTC-USDT tells of '{other}'"):
+        parser.parse(frame, 5)
+
+
+def test_a_trade_that_names_no_instrument_is_of_that_of_its_frame(parser):
+    row = {name: value for name, value in TRADE.items() if name != "instId"}
+    assert parser.parse(framed("trades-all", "BTC-USDT", row), 5) == parser.parse(framed("trades-all", "BTC-USDT", TRADE), 5)
 
 
 def test_several_trades_in_a_frame_are_several_trades(parser):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from zvt_crypto.domain.errors import Malformed
+from zvt_crypto.domain.errors import Malformed, shown
 from zvt_crypto.domain.market import BestQuote, BookDelta, BookSnapshot, Kline, MarkPrice, Ticker, Trade
 from zvt_crypto.domain.time import FIXED_NS, NS_PER_MS, Interval, is_aligned
 from zvt_crypto.venues.decode import BROKEN, excerpt
@@ -46,12 +46,6 @@ class BooksEnvelope(msgspec.Struct, gc=False):
     action: str = ""
 
 
-class _OrdinaryTrade(wire.TradeWire, gc=False):
-    """A trade of a side that we know."""
-
-    side: Literal["buy", "sell"]
-
-
 class _Channel(msgspec.Struct, frozen=True):
     """How the frames of a channel are read: the decoder of all of it, and what makes the reader of one instrument."""
 
@@ -82,7 +76,7 @@ class FrameParser:
             **{f"candle{bar}": _Channel(candle, _candles(interval)) for bar, interval in INTERVAL_OF.items()},
         }
         self._index_decode = _decoder(wire.IndexWire)
-        self._trade = _narrow_decoder("trades-all", tuple[_OrdinaryTrade], traded)
+        self._trade = _narrow_decoder("trades-all", tuple[_ordinary_trade(traded)], traded)  # type: ignore[misc]
         self._book = _narrow_decoder("books", tuple[wire.BooksWire], traded)
 
     def parse(self, payload: bytes, recv_ns: int) -> Found:
@@ -92,12 +86,14 @@ class FrameParser:
             if letter == _TRADES:
                 decode = self._trade  # an attribute that is called at once is looked up more slowly
                 frame = decode(payload)
-                of = self._traded[frame.arg.instId]
+                native = frame.arg.instId
+                of = self._traded[native]
                 (w,) = frame.data
-                price, size = w.px, w.sz
-                quantity = size if of.is_spot else of.base(size, price)
-                return (Trade(of.id, "trade", str(w.tradeId), price, quantity, w.side, w.ts * 1_000_000, recv_ns),)
-            if letter == _BOOKS:
+                if w.instId is native:  # both were looked up, in one table
+                    price, size = w.px, w.sz
+                    quantity = size if of.is_spot else of.base(size, price)
+                    return (Trade(of.id, "trade", str(w.tradeId), price, quantity, w.side, w.ts * 1_000_000, recv_ns),)
+            elif letter == _BOOKS:
                 decode = self._book
                 frame = decode(payload)
                 (book,), of = frame.data, self._traded[frame.arg.instId]
@@ -183,8 +179,10 @@ def next_funding(row: wire.FundingRateWire) -> tuple[float | None, int | None]:
 
 
 def make_trade(of: Traded, row: wire.TradeWire, recv_ns: int) -> Trade | Drift:
-    """A single trade; the venue's side is the taker's."""
+    """A single trade; the venue's side is the taker's. Raises Malformed for a row of another instrument."""
     side = row.side
+    if row.instId and row.instId != of.native:
+        raise Malformed(f"okx: a message of {of.native} tells of {shown(row.instId)}")
     if side != "buy" and side != "sell":
         return Drift("side", side)
     return Trade(of.id, "trade", str(row.tradeId), row.px, of.base(row.sz, row.px), side, row.ts * NS_PER_MS, recv_ns)  # type: ignore[arg-type]
@@ -299,9 +297,19 @@ def _decoder(row: type) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(envelope, strict=False).decode
 
 
+def _ordinary_trade(natives: Collection[str]) -> type:
+    """A trade of a side and of instruments that we know. In the venue's order of fields, which is found the soonest."""
+    prices: Any = [("tradeId", wire.Id), ("px", wire.Price), ("sz", wire.Quantity), ("side", Literal["buy", "sell"]), ("ts", wire.Moment)]
+    return msgspec.defstruct("OrdinaryTrade", [("instId", _literal(natives)), *prices], gc=False)
+
+
+def _literal(natives: Collection[str]) -> Any:
+    return Literal[tuple(natives) or ("",)]
+
+
 def _narrow_decoder(channel: str, data: Any, natives: Collection[str]) -> Callable[[bytes], Any]:
     """Of frames of one channel, and of instruments that we know. Literals are looked up while decoding: no texts are made of them."""
-    names: Any = [("channel", Literal[channel]), ("instId", Literal[tuple(natives) or ("",)])]
+    names: Any = [("channel", Literal[channel]), ("instId", _literal(natives))]
     arg: Any = msgspec.defstruct("Arg", names, gc=False)
     envelope = msgspec.defstruct("Envelope", [("arg", arg), ("data", data), ("action", str, "")], gc=False)
     return msgspec.json.Decoder(envelope, strict=False).decode

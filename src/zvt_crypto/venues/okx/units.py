@@ -21,10 +21,11 @@ _CONTRACT_DECIMALS = 6
 class Traded(msgspec.Struct, frozen=True):
     """An instrument as a parser needs it. `base` turns a size in contracts (base on spot) and its price into base.
 
-    value: base (linear) or quote (inverse) of one contract; 1 on spot. index: the name of its index.
+    native: the venue's symbol. value: base (linear) or quote (inverse) of one contract; 1 on spot. index: the name of its index.
     """
 
     id: str
+    native: str
     index: str
     is_spot: bool
     is_inverse: bool
@@ -43,14 +44,14 @@ def traded_of(instruments: Instruments) -> dict[str, Traded]:
 
 def traded(instrument: Instrument) -> Traded:
     """What a parser needs of one instrument."""
-    name, index, funded = instrument.id, index_of(instrument), isinstance(instrument, CryptoPerp)
+    name, index, funded = (instrument.id, instrument.native_symbol), index_of(instrument), isinstance(instrument, CryptoPerp)
     if isinstance(instrument, CryptoPair):
-        return Traded(name, index, True, False, funded, 1.0, _as_it_is, _levels_as_they_are)
+        return Traded(*name, index, True, False, funded, 1.0, _as_it_is, _levels_as_they_are)
     size = instrument.contract_size
     if instrument.is_inverse:
-        return Traded(name, index, False, True, funded, float(size), _inverse(float(size)), _inverse_levels(float(size)))
+        return Traded(*name, index, False, True, funded, float(size), _inverse(float(size)), _inverse_levels(float(size)))
     factor, divisor = _ratio(size)
-    return Traded(name, index, False, False, funded, float(size), _linear(factor, divisor), _linear_levels(factor, divisor))
+    return Traded(*name, index, False, False, funded, float(size), _linear(factor, divisor), _linear_levels(factor, divisor))
 
 
 def _ratio(size: Decimal) -> tuple[float, int]:

@@ -40,13 +40,14 @@ Levels = Annotated[list[LevelWire], Meta(max_length=10_000)]
 
 
 class TradeWire(msgspec.Struct, gc=False):
-    """`trades-all`, and a row of `history-trades`. `side` is the taker's."""
+    """`trades-all`, and a row of `history-trades`. `side` is the taker's; `instId` is that of the frame, said again."""
 
     tradeId: Id
     px: Price
     sz: Quantity
     side: str
     ts: Moment
+    instId: str = ""
 
 
 class CandleWire(msgspec.Struct, array_like=True, gc=False):
