@@ -9,6 +9,7 @@ import pytest
 from cli_parts import Said, emulated
 
 Zvt = Callable[..., Said]
+FREE = ("--api-port", "0", "--ws-port", "0")
 AWAY = "http://127.0.0.1:9"
 
 
@@ -129,3 +130,19 @@ def test_an_option_that_would_be_ignored_is_refused(zvt: Zvt, command: list[str]
 def test_a_command_that_takes_one_exchange_refuses_several(wired: Zvt, command: list[str]) -> None:
     said = wired(*command, "-e", "binance,okx")
     assert (said.code, said.out, "unknown exchange 'binance,okx'" in said.err) == (2, "", True)
+
+
+def test_an_exchange_that_lists_none_of_the_symbols_is_told_and_the_others_are_recorded(both: Zvt) -> None:
+    said = both("up", "-e", "binance,okx", "-s", "ETH-USDT-SWAP", "--seconds", "2", *FREE)
+    assert said.code == 0, said.err
+    assert "stopped: " in said.out
+    assert "nothing_listed" in said.err
+    assert "binance lists none of ETH-USDT-SWAP" in said.err
+    rows = both("coverage", "-e", "okx", "--json")
+    assert "cryptoperp_okx_ethusdt" in rows.out
+
+
+def test_symbols_that_no_exchange_lists_are_refused(both: Zvt) -> None:
+    said = both("up", "-e", "binance,okx", "-s", "NOPE/USDT", "--seconds", "20", *FREE)
+    assert said.code != 0
+    assert "lists none of NOPE/USDT" in said.err.splitlines()[-1]

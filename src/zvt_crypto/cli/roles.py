@@ -132,9 +132,9 @@ class IngestRole:
                 feed=TapFeed(MemoryFeed(shared.observer), self._pulse.take),
                 live=live,
                 sink=lambda feed: Hop(streams, feed, live, shared, spool, held),
-                options=PlatformOptions(books=books, book_log=log)
+                options=PlatformOptions(books=books, book_log=log, others=len(self._exchanges) > 1)
                 if shard == 0
-                else PlatformOptions(books=books, book_log=log, heal_s=0.0),
+                else PlatformOptions(books=books, book_log=log, others=len(self._exchanges) > 1, heal_s=0.0),
                 describe=name_new_assets(known),
             )
             self._platforms[held.name] = platform

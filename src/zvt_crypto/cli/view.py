@@ -174,7 +174,9 @@ def _connections(node: Node) -> list[str]:
     states = sorted(node.pulse.streams.values(), key=lambda status: status.stream)
     live = Counter(status.exchange for status in states if status.state == "live")
     told = [f"{exchange} {count} live" for exchange, count in sorted(live.items())]
-    return told + [f"{status.stream} {status.state}" for status in states if status.state != "live"]
+    listless = {status.stream for status in states if status.state == "stopped" and status.stream == f"{status.exchange} tables"}
+    others = [status for status in states if status.state != "live"]
+    return told + [status.reason if status.stream in listless else f"{status.stream} {status.state}" for status in others]
 
 
 def _closed_table(node: Node, width: int) -> Table:

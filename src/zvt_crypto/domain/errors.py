@@ -43,6 +43,10 @@ class UnknownSymbol(BadInput):
         super().__init__(f"unknown symbol {shown(symbol)}{hint}")
 
 
+class NothingListed(BadInput):
+    """An exchange lists none of the symbols that are to be followed; another one may."""
+
+
 class AmbiguousSymbol(BadInput):
     """Several instruments answer to this name: give the exchange or the entity id."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from zvt_crypto.domain.errors import BadInput, UnknownSymbol, Unsupported
+from zvt_crypto.domain.errors import NothingListed, UnknownSymbol, Unsupported
 from zvt_crypto.domain.instrument import CryptoPair
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.ports import ExchangeConnector, Subscription
@@ -43,8 +43,8 @@ def plan_listed(
     connector: ExchangeConnector, symbols: Sequence[str], channels: Iterable[WantedChannel] = USUAL, *, alone: bool = True
 ) -> list[Subscription]:
     """As `plan_subscriptions`, for one exchange of several: symbols that others list are left out here, and so are channels that this
-    exchange does not have. `alone`: no other exchange is followed, so an unknown symbol is a mistake. Raises UnknownSymbol, and BadInput
-    where this exchange lists none of them."""
+    exchange does not have. `alone`: no other exchange is followed, so an unknown symbol is a mistake. Raises UnknownSymbol, and
+    NothingListed where this exchange lists none of them."""
     wanted = tuple(channels)
     made: list[Subscription] = []
     for symbol in symbols:
@@ -54,7 +54,7 @@ def plan_listed(
             if alone:
                 raise
     if not made:
-        raise BadInput(f"{connector.exchange} lists none of {', '.join(symbols)}")
+        raise NothingListed(f"{connector.exchange} lists none of {', '.join(symbols)}")
     return made
 
 

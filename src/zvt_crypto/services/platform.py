@@ -9,8 +9,8 @@ from typing import Protocol
 
 import msgspec
 
-from zvt_crypto.domain.errors import StoreUnavailable, VenueError
-from zvt_crypto.domain.events import Event
+from zvt_crypto.domain.errors import NothingListed, StoreUnavailable, VenueError
+from zvt_crypto.domain.events import Event, StreamStatus
 from zvt_crypto.ports import Clock, ExchangeConnector, Feed, LiveState, Observer, Reader, Spool, Store, WhenFull
 from zvt_crypto.services.backfill import Backfill, BackfillOptions
 from zvt_crypto.services.bars import BarOptions, BarService
@@ -75,7 +75,7 @@ class Sink(Protocol):
 
 class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`heal_s`: how often open gaps are tried again; 0: another process does that, and rolls what came late, too. `book_log`: None keeps
-    no books in full."""
+    no books in full. `others`: other processes follow other exchanges, so one that lists nothing of what is wanted is no mistake."""
 
     ingest: IngestOptions = IngestOptions()
     bars: BarOptions = BarOptions()
@@ -85,6 +85,7 @@ class PlatformOptions(msgspec.Struct, frozen=True, kw_only=True):
     heal_s: float = 300.0
     rollup_s: float = 60.0
     late_s: float = 5.0
+    others: bool = False
 
 
 class Platform:
@@ -147,7 +148,10 @@ class Platform:
         """Raises GaveUp when a part cannot do its job."""
         supervisor = Supervisor(self._clock, self._observer, self._rng)
         writer = asyncio.create_task(supervisor.keep("record", self.sink.run))
-        parts: dict[str, Callable[[], Awaitable[None]]] = {f"ingest {i.connector.exchange}": i.run for i in self.ingests}
+        without: list[str] = []
+        parts: dict[str, Callable[[], Awaitable[None]]] = {
+            f"ingest {i.connector.exchange}": self._following(i, without) for i in self.ingests
+        }
         if self.books is not None:
             parts["books"] = self.books.run
         if self.book_log is not None:
@@ -173,6 +177,23 @@ class Platform:
             await asyncio.wait({writer})
         if not work.cancelled():
             work.result()
+
+    def _following(self, ingest: Ingest, without: list[str]) -> Callable[[], Awaitable[None]]:
+        """An exchange that lists nothing of what is wanted is told and left, unless no exchange does. `without`: those so far."""
+
+        async def follow() -> None:
+            try:
+                await ingest.run()
+            except NothingListed as error:
+                exchange, now_ns = ingest.connector.exchange, self._clock.now_ns()
+                without.append(exchange)
+                if len(without) == len(self.ingests) and not self._options.others:
+                    raise
+                self._observer.note("warning", "nothing_listed", exchange=exchange, reason=str(error))
+                self.feed.publish(StreamStatus(exchange, f"{exchange} tables", "stopped", str(error), now_ns, now_ns))
+                ingest.ready.set()
+
+        return follow
 
     async def ready(self) -> None:
         """Return once instruments are known and connections are being opened, everywhere."""
