@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from zvt_crypto.domain.errors import BadCapture
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
 from zvt_crypto.emulator.capture import read_capture
 from zvt_crypto.emulator.coinbase.dialect import CoinbaseDialect
@@ -238,3 +239,38 @@ def test_an_id_that_no_exchange_gives_is_refused(number: int) -> None:
     with pytest.raises(ValueError, match="does not fit into 64 bits"):
         checked_id(number)
     assert checked_id(2**63 - 1) == 2**63 - 1
+
+
+# ── Lines that are no whole JSON ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("exchange", RECORDINGS)
+def test_torn_lines_in_the_midst_are_left_out_and_told(tmp_path: Path, exchange: str) -> None:
+    file, which, *_ = RECORDINGS[exchange]
+    lines = lines_of(str(file))
+    at = [i for i, line in enumerate(lines) if re.search(which, line)][2:4]  # type: ignore[arg-type]
+    for i in at:
+        lines[i] = lines[i][:-9]
+    (tmp_path / "torn").write_bytes(b"\n".join(lines))
+    whole, world = played(FIXTURES / str(file)), played(tmp_path / "torn")
+    assert len(world.capture.frames) == len(whole.capture.frames) - 2
+    assert ask_everything(world) == ask_everything(whole)
+    assert not trades(world) - trades(whole)
+    (told,) = world.status()["damage"]  # type: ignore[misc]
+    assert f"2 damaged lines left out, first line {at[0] + 1}: the frame is not whole JSON" in told
+
+
+@pytest.mark.parametrize("file", ["bybit/spot_frames.txt.gz", "okx/frames_2022.txt.gz", "coinbase/frames.txt.gz"])
+def test_a_frame_whose_head_is_of_another_kind_is_left_out(tmp_path: Path, file: str) -> None:
+    head = value("topic", "5") if "bybit" in file else value("channel", "5")
+    which = rb'"topic"' if "bybit" in file else rb'"channel":.*"(data|events)"'
+    world = played(damaged(tmp_path, file, which, head))
+    assert len(world.capture.frames) == len(played(FIXTURES / file).capture.frames) - 1
+    assert "1 damaged line left out, first frame of " in str(world.status()["damage"])
+
+
+def test_a_recording_of_which_most_is_damaged_is_refused(tmp_path: Path) -> None:
+    lines = lines_of(SPOT)[:100]
+    (tmp_path / "torn").write_bytes(b"\n".join(line if at % 3 == 0 else line[:-9] for at, line in enumerate(lines)))
+    with pytest.raises(BadCapture, match="is not whole JSON"):
+        read_capture(tmp_path / "torn")

@@ -59,6 +59,8 @@ _STAMPED = msgspec.json.Decoder(_Stamped)
 _PLACERS: Mapping[str, type[Placer]] = MappingProxyType(
     {"binance": BinancePlacer, "bybit": BybitPlacer, "okx": OkxPlacer, "coinbase": CoinbasePlacer}
 )
+_TORN = (msgspec.MsgspecError, UnicodeError)  # what a line raises that is damaged
+_TORN_LEAST = 10  # lines that may be damaged however few are whole
 _HEAD_BYTES = 256 * 1024  # that tell whose recording it is
 
 
@@ -96,7 +98,8 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     """Read recordings, in the order given.
 
     Raises BadCapture, naming file, line and reason, where one is cut off or in no known format. With `salvage`, what is whole
-    before the damage is served, and `damage` says what was wrong.
+    before the damage is served. Lines in the midst that are no whole JSON are left out, as long as most are whole. `damage` says what
+    was wrong.
     """
     listed = [paths] if isinstance(paths, Path | str) else list(paths)
     frames: list[Frame] = []
@@ -107,9 +110,11 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     for path in map(Path, listed):
         lines: list[Line] = []
         head = bytearray()
-        room = _collect(path, lines, head, damage, salvage, room)
+        torn = _Torn(path)
+        room = _collect(path, lines, head, damage, torn, salvage, room)
         exchanges.append(_exchange_of(path, bytes(head)))
-        _place(exchanges[-1], lines, frames, answers)
+        _place(exchanges[-1], lines, frames, answers, torn)
+        damage += torn.told()
     if not frames:
         raise BadCapture(f"{', '.join(str(path) for path in listed)}: no frames of market data in it")
     if len(set(exchanges)) > 1:
@@ -119,7 +124,34 @@ def read_capture(paths: Sequence[Path | str] | Path | str, *, salvage: bool = Fa
     return Capture(frames, answers, damage, exchanges[0])
 
 
-def _collect(path: Path, lines: list[Line], head: bytearray, damage: list[str], salvage: bool, room: int) -> int:
+class _Torn:
+    """Lines of a file that cannot be read. `waiting`: those that no whole line has followed yet: the file may be cut off there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.count = 0
+        self.first = ""
+        self.waiting: list[tuple[int, Exception]] = []
+
+    def leave_out(self, what: str, error: Exception) -> None:
+        """One line."""
+        self.count += 1
+        self.first = self.first or f"{what}: {_reason(error)}"
+
+    def follow(self) -> None:
+        """A whole line came."""
+        for number, error in self.waiting:
+            self.leave_out(f"line {number}", error)
+        self.waiting.clear()
+
+    def told(self) -> list[str]:
+        """How many were left out, and the first of them."""
+        return [f"{self._path}: {self.count} damaged {'line' if self.count == 1 else 'lines'} left out, first {self.first}"] * (
+            self.count > 0
+        )
+
+
+def _collect(path: Path, lines: list[Line], head: bytearray, damage: list[str], torn: _Torn, salvage: bool, room: int) -> int:
     number = 0  # of whole lines read
     parse: Callable[[bytes], list[Line]] | None = None
     try:
@@ -133,7 +165,18 @@ def _collect(path: Path, lines: list[Line], head: bytearray, damage: list[str], 
             if len(head) < _HEAD_BYTES:
                 head += text[:_HEAD_BYTES] + b"\n"
             parse = parse or _format_of(text)
-            lines += parse(text)
+            try:
+                lines += parse(text)
+            except _TORN as error:
+                torn.waiting.append((number, error))
+                if torn.count + len(torn.waiting) > max(_TORN_LEAST, len(lines)):
+                    break
+            else:
+                if torn.waiting:
+                    torn.follow()
+        if torn.waiting:
+            number, torn_error = torn.waiting[0]
+            raise torn_error
     except (BadCapture, msgspec.MsgspecError, ValueError, EOFError, zlib.error, zstandard.ZstdError) as error:
         where = f"{path}, line {number + 1 if isinstance(error, EOFError | zlib.error | zstandard.ZstdError) else number}: {_reason(error)}"
         if not salvage or not lines:
@@ -282,13 +325,17 @@ def _ns(seconds: bytes, fraction: bytes) -> int:
     return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, b"0"))
 
 
-def _place(exchange: str, lines: list[Line], frames: list[Frame], answers: list[RestAnswer]) -> None:
+def _place(exchange: str, lines: list[Line], frames: list[Frame], answers: list[RestAnswer], torn: _Torn) -> None:
     """Add one file's frames and answers; the answers find their places by time, since some formats write them first."""
     start = len(frames)
     placer = _PLACERS[exchange](lines)
     asked: list[Line] = []
     for line in lines:
-        frame = None if line.url else placer.frame(line)
+        try:
+            frame = None if line.url else placer.frame(line)
+        except _TORN as error:
+            torn.leave_out(f"frame of {line.recv_ns} ns", error)
+            continue
         if frame is not None:
             frames.append(frame)
         else:
