@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, START, AlwaysPacked, trade
+from stores_fixtures import BAR, KNOWN, MINUTE, PAIR, PERP, START, AlwaysPacked, trade
 from zvt_crypto.domain.market import Funding, Gap
 from zvt_crypto.domain.time import Interval
 
@@ -115,3 +115,46 @@ async def test_within_two_ends_every_bar_is_missing_where_there_is_none_but_for_
     found = await stored.coverage.klines(PAIR.id, MIN_1, START + MINUTE, end)
     assert (found.rows, found.missing, found.followed) == (0, [(START + MINUTE, end)], True)
     assert (await stored.coverage.klines(PAIR.id, Interval.DAY_1, START, end, now)).missing == []
+
+
+INVERSE = msgspec.structs.replace(PERP, id="cryptoperp_okx_btcusd", exchange="okx", native_symbol="BTC-USD-SWAP", settlement_currency="BTC")
+
+
+@pytest.mark.parametrize(
+    ("told", "summed", "trades", "differs"),
+    [
+        (20.91085709, 20.9108571, 40, False),
+        (21.10715878, 21.10715893, 40, False),  # 15 units of the 8th digit, less than half a unit twice for each of 40
+        (21.10715878, 21.10715893, 9, True),
+        (20.9108, 20.91085709, 1, True),  # 0.00005709 away: more than half a unit of the 4th digit
+        (20.9109, 20.91085709, 1, False),
+        (21.0, 21.3, 40, True),  # a number that ends in zeros is not a rough one
+        (20.91085709, 20.9108571, None, False),
+        (20.0, 20.00004, None, False),
+    ],
+)
+async def test_volumes_of_inverse_contracts_that_differ_by_rounding_are_the_same(stored, told, summed, trades, differs) -> None:
+    assert INVERSE.is_inverse
+    await stored.instruments.save([INVERSE], KNOWN)
+    ours = [
+        minute(0, instrument=INVERSE.id, source="trades", volume=summed, trades=trades),
+        minute(1, instrument=INVERSE.id, source="trades"),
+    ]
+    venue = [
+        minute(0, instrument=INVERSE.id, volume=told, trades=None),
+        minute(1, instrument=INVERSE.id, close=101.1, trades=None),  # prices are compared as they are
+    ]
+    await stored.klines.upsert(ours, KNOWN)
+    await stored.klines.upsert(venue, KNOWN + 1_000)
+    found = await stored.coverage.klines(INVERSE.id, MIN_1)
+    assert (found.revised, found.differing) == (2, 2 if differs else 1)
+    opens = [one.served.open_ns for one in await stored.coverage.differences(INVERSE.id, MIN_1)]
+    assert opens == ([START, START + MINUTE] if differs else [START + MINUTE])
+    assert len((await stored.versions.history(INVERSE.id, MIN_1, START)).versions) == 2  # nothing is lost
+
+
+async def test_volumes_in_lots_are_compared_to_the_last_digit(stored) -> None:
+    await stored.klines.upsert([minute(0, source="trades", volume=12.50000001)], KNOWN)
+    await stored.klines.upsert([minute(0, source="venue", volume=12.5)], KNOWN + 1_000)
+    assert (await stored.coverage.klines(PAIR.id, MIN_1)).differing == 1
+    assert len(await stored.coverage.differences(PAIR.id, MIN_1)) == 1

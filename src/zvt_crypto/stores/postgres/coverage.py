@@ -16,9 +16,9 @@ from zvt_crypto.stores.postgres.chunks import FAR_NS
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.packedcover import packed_groups, packed_revisions
 from zvt_crypto.stores.postgres.pool import Connection, Pool
+from zvt_crypto.stores.postgres.rounding import differs_sql, is_of_quotients
 from zvt_crypto.stores.precedence import SOURCES
 
-_DIFFERS = "(r.open, r.high, r.low, r.close, r.volume) IS DISTINCT FROM (k.open, k.high, k.low, k.close, k.volume)"
 _BAR = "open, high, low, close, volume, turnover, trades, final, source"
 # Where the other streams keep their event times.
 _TABLES = {"trade": "trade", "agg": "trade", "funding": "funding", "mark": "mark", "book": "book_snapshot"}
@@ -46,7 +46,7 @@ class PostgresCoverage:
         where = "instrument_id = $1 AND open_time >= $2 AND open_time < $3"
         counted = f"SELECT source, final, count(*), min(open_time), max(open_time) FROM {table} WHERE {where} GROUP BY 1, 2"
         versions = f"""
-            SELECT count(DISTINCT r.open_time) FILTER (WHERE r.served), count(DISTINCT r.open_time) FILTER (WHERE {_DIFFERS})
+            SELECT count(DISTINCT r.open_time) FILTER (WHERE r.served), count(DISTINCT r.open_time) FILTER (WHERE {{differs}})
             FROM kline_revision r JOIN {table} k USING (instrument_id, open_time)
             WHERE r.slug = '{interval.slug}' AND r.instrument_id = $1 AND r.open_time >= $2 AND r.open_time < $3"""
 
@@ -57,7 +57,9 @@ class PostgresCoverage:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 groups = [tuple(row) for row in await connection.fetch(counted, key, *span)]
                 groups += await packed_groups(connection, key, interval, *span)
-                revised, differing = await connection.fetchrow(versions, key, *span)
+                of_quotients = await is_of_quotients(connection, key)
+                text = versions.format(differs=differs_sql(of_quotients=of_quotients))
+                revised, differing = await connection.fetchrow(text, key, *span)
                 packed = await packed_revisions(connection, key, interval, *span)
                 gaps_open, filled = await _gaps(connection, key, "kline", span, interval)
             sources: dict[str, int] = {}
@@ -74,7 +76,7 @@ class PostgresCoverage:
                 gaps_open=gaps_open,
                 filled=filled,
                 revised=revised + len({each.open_ns for each in packed if each.was_served}),
-                differing=differing + len({each.open_ns for each in packed if each.differs}),
+                differing=differing + len({each.open_ns for each in packed if each.differs(of_quotients=of_quotients)}),
             )
 
         found = await self._pool.run(f"read the coverage of {instrument}", work)
@@ -128,7 +130,7 @@ class PostgresCoverage:
         text = f"""
             SELECT r.open_time, r.served, r.recorded_at, {columns}
             FROM kline_revision r JOIN kline_{interval.slug} k USING (instrument_id, open_time)
-            WHERE r.slug = '{interval.slug}' AND r.instrument_id = $1 AND r.open_time >= $2 AND r.open_time < $3 AND {_DIFFERS}
+            WHERE r.slug = '{interval.slug}' AND r.instrument_id = $1 AND r.open_time >= $2 AND r.open_time < $3 AND {{differs}}
             ORDER BY r.open_time, r.revision_id LIMIT $4"""
 
         async def work(connection: Connection) -> list[Difference]:
@@ -136,7 +138,9 @@ class PostgresCoverage:
             if key is None:
                 return []
             async with connection.transaction(isolation="repeatable_read", readonly=True):
-                rows = await connection.fetch(text, key, start_ns or 0, end_ns or FAR_NS, limit)
+                of_quotients = await is_of_quotients(connection, key)
+                asked = text.format(differs=differs_sql(of_quotients=of_quotients))
+                rows = await connection.fetch(asked, key, start_ns or 0, end_ns or FAR_NS, limit)
                 packed = await packed_revisions(connection, key, interval, start_ns or 0, end_ns or FAR_NS)
             found = [
                 Difference(_bar(instrument, interval, row[0], row[3:12]), _bar(instrument, interval, row[0], row[12:21]), row[1], row[2])
@@ -150,7 +154,7 @@ class PostgresCoverage:
                     each.recorded_ns,
                 )
                 for each in packed
-                if each.differs
+                if each.differs(of_quotients=of_quotients)
             ]
             return sorted(found, key=lambda each: each.served.open_ns)[:limit]
 

@@ -8,6 +8,7 @@ from zvt_crypto.domain.time import Interval
 from zvt_crypto.stores.postgres.bars import Bars
 from zvt_crypto.stores.postgres.chunks import PACKABLE, list_chunks, read_chunks
 from zvt_crypto.stores.postgres.pool import Connection
+from zvt_crypto.stores.postgres.rounding import differs
 
 Group = tuple[int, bool, int, int, int]  # source, final, rows, first open, last open
 
@@ -30,10 +31,9 @@ class PackedRevision(NamedTuple):
     served: tuple[Any, ...]
     other: tuple[Any, ...]
 
-    @property
-    def differs(self) -> bool:
-        """Whether prices or volume do."""
-        return self.served[:5] != self.other[:5]
+    def differs(self, *, of_quotients: bool) -> bool:
+        """Whether prices or volume do, by more than rounding."""
+        return differs(self.served, self.other, of_quotients=of_quotients)
 
 
 async def packed_groups(connection: Connection, key: int, interval: Interval, start_ns: int, end_ns: int) -> list[Group]:
