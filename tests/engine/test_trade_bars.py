@@ -278,3 +278,22 @@ def test_any_trade_lost_leaves_no_final_kline_that_differs(rows: list[tuple[int,
     for kline in klines_from_trades(kept):
         if kline.final:
             assert brief(kline) == brief(whole[kline.open_ns])
+
+
+def test_a_span_that_lacks_trades_is_in_no_final_minute_whatever_trades_of_it_are_there() -> None:
+    bars = TradeBars("x", continuity="opaque")
+    bars.on_missing(START + 70 * NS_PER_S, START + 400 * NS_PER_S)
+    made = fed(bars, *(trade(f"a{at_s}", at_s) for at_s in (-5, 5, 65, 75, 130, 395, 405, 425, 490, 610)))
+    # -1 was come into; from 1 to 6 (up to 400 s) something is missing; 7 to 9 are whole again, 9 without trades
+    assert [minute for minute, *_, final in made if final] == [0, 7, 8, 9]
+
+
+def test_what_was_told_missing_before_the_last_trade_of_before_is_no_silence_after_it() -> None:
+    bars = TradeBars("x", continuity="opaque")
+    fed(bars, trade("a", -5), trade("b", 5))
+    bars.on_gap()
+    bars.on_missing(START + 65 * NS_PER_S, START + 300 * NS_PER_S + 1)
+    made = fed(bars, trade("c", 65), trade("d", 300), trade("e", 425))
+    # Whether 6 was silent is known from the trade at 300 s on.
+    assert [minute for minute, *_, final in made if final] == [6]
+    assert bars.forms_whole

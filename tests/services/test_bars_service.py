@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from services.memory_store import MemoryStore
-from services.service_parts import BTC, START, ListConnector, Notes, kline, trade
+from services.service_parts import BTC, START, ListConnector, Notes, kline, trade, unordered
 from zvt_crypto.domain.market import Gap, Kline
 from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_S, Interval
 from zvt_crypto.emulator import virtual
 from zvt_crypto.emulator.virtual import VirtualClock
+from zvt_crypto.engine.bars import klines_from_trades
 from zvt_crypto.services.bars import BarOptions, BarService
 from zvt_crypto.services.feed import MemoryFeed
 
@@ -290,5 +293,60 @@ def test_what_stored_trades_closed_and_nobody_stored_is_built_without_a_further_
             await bench.service.catch_up([BTC])
             bench.feed.publish(trade(301))
             assert await bench.klines(final=True) == []
+
+    virtual.run(go())
+
+
+class SlowStore(MemoryStore):
+    """Thinks before it answers."""
+
+    async def read(self, instrument: str, *args: object, **named: object) -> list:  # type: ignore[type-arg]
+        await asyncio.sleep(0.2)
+        return await super().read(instrument, *args, **named)
+
+
+def test_a_hole_that_is_told_while_stored_trades_are_looked_at_is_no_silence():
+    async def go():
+        store = SlowStore()
+        trades = [unordered(n) for n in range(700)]
+        await store.append(trades[:66], 0)
+        async with Bench(store, continuity="opaque", intervals=()).running() as bench:
+            looking = asyncio.create_task(bench.service.catch_up([BTC]))
+            await asyncio.sleep(0.3)
+            bench.feed.publish(Gap(BTC, "trade", trades[65].event_ns, trades[430].event_ns + 1, None, None, "x", None))
+            await looking
+            for each in trades[430:]:
+                bench.feed.publish(each)
+            assert minutes(await bench.klines(final=True, settle_s=6)) == [8, 9, 10]
+
+    virtual.run(go())
+
+
+def test_a_hole_of_the_store_reaches_over_the_trades_that_are_in_it():
+    async def go():
+        store = MemoryStore()
+        await store.append([unordered(n) for n in range(500) if n < 66 or n in (70, 400) or n >= 430], 0)
+        await store.save_gaps([Gap(BTC, "trade", START + 65 * NS_PER_S, START + 430 * NS_PER_S + 1, None, None, "x", None)], 0)
+        async with Bench(store, continuity="opaque", intervals=()).running() as bench:
+            for number in range(500, 700):
+                bench.feed.publish(unordered(number))
+            assert minutes(await bench.klines(final=True, settle_s=6)) == [8, 9, 10]
+
+    virtual.run(go())
+
+
+def test_a_minute_that_is_stored_is_not_made_worse_of_trades_whose_order_nobody_knows():
+    async def go():
+        store = MemoryStore()
+        came = [msgspec.structs.replace(unordered(n, START + n // 5 * 10 * NS_PER_S), price=100.0 + n % 5) for n in range(80)]
+        await store.append(came[:60], 0)
+        held = [k for k in klines_from_trades(came[:61], continuity="opaque") if k.final]
+        await store.upsert(held, 0)
+        async with Bench(store, continuity="opaque", intervals=(Interval.MIN_5,)).running() as bench:
+            await bench.service.catch_up([BTC])
+            for each in came[60:]:
+                bench.feed.publish(each)
+            assert await bench.klines(final=True, settle_s=6) == []
+            assert await store.read(BTC, Interval.MIN_1) == held
 
     virtual.run(go())

@@ -140,6 +140,45 @@ async def test_trades_without_order_make_bars_by_time(any_store):
     assert said(await bars(any_store)) == expected(trades, "opaque")
 
 
+async def test_trades_inside_an_open_hole_are_no_evidence_of_silence_between_them(any_store):
+    there = [unordered(n) for n in range(700) if n < 130 or n in (150, 460) or n >= 500]
+    await any_store.facts.save_gaps([Gap(BTC, "trade", START + 129 * S, START + 500 * S + 1, None, None, "lost", None)], LATER)
+    await any_store.trades.append(there, LATER)
+    await late_bars(any_store, "opaque").catch_up()
+    assert [(k.open_ns - START) // MIN for k in await bars(any_store)] == [1, 9, 10]
+
+
+def several_an_instant(numbers: Sequence[int]) -> list[Trade]:
+    """Five of different prices in each tenth second, as they came; their ids are in another order."""
+    return [msgspec.structs.replace(unordered(n, START + n // 5 * 10 * S), price=100.0 + n % 5) for n in numbers]
+
+
+async def live_bars(any_store, came: Sequence[Trade]) -> list[Kline]:
+    await any_store.klines.upsert([k for k in klines_from_trades(came, continuity="opaque") if k.final], LATER)
+    return await bars(any_store)
+
+
+async def test_a_minute_of_the_same_trades_stays_as_it_was_made_while_they_came(any_store):
+    came = several_an_instant([*range(60), *range(120, 150)])  # the third and fourth minute are silent
+    before = await live_bars(any_store, came)
+    assert [(k.open, k.close, k.trades) for k in before] == [(100.0, 104.0, 30), (104.0, 104.0, 0), (104.0, 104.0, 0)]
+    await any_store.trades.append(came, LATER)
+    stored = await any_store.trades.read(BTC)
+    assert [t.price for t in stored] != [t.price for t in came]
+    assert await late_bars(any_store, "opaque").catch_up() == 0
+    assert await bars(any_store) == before
+
+
+async def test_a_minute_of_further_trades_keeps_the_open_and_close_that_its_first_and_last_instant_had(any_store):
+    came = several_an_instant([*range(60), *range(120, 150)])
+    missed = several_an_instant([47, 62])  # one amid the second minute, one in the third, which was not silent
+    await live_bars(any_store, [t for t in came if t.trade_id != missed[0].trade_id])
+    await any_store.trades.append([*came, *missed], LATER)
+    assert await late_bars(any_store, "opaque").catch_up() == 3
+    made = [(k.open, k.high, k.low, k.close, k.trades) for k in await bars(any_store)]
+    assert made == [(100.0, 104.0, 100.0, 104.0, 30), (102.0, 102.0, 102.0, 102.0, 1), (102.0, 102.0, 102.0, 102.0, 0)]
+
+
 async def test_the_stream_that_feeds_no_bars_makes_none(any_store):
     await any_store.trades.append([trade(n, stream="agg") for n in range(200)], LATER)
     assert await late_bars(any_store).catch_up() == 0

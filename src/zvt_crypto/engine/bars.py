@@ -6,6 +6,7 @@ the last minute that was not final, and one trade before it (or saying `complete
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from zvt_crypto.domain.market import Kline, Trade, TradeContinuity, TradeStream
@@ -18,6 +19,7 @@ __all__ = ["DECIMALS", "MAX_SILENCE_NS", "ROLL_BASE", "Roll", "TradeBars", "klin
 DECIMALS = 8
 # A silence longer than this is treated as a hole rather than filled with flat minutes: it bounds what one trade can make.
 MAX_SILENCE_NS = 31 * NS_PER_DAY
+_MOST_MISSING = 10_000  # spans
 
 
 class TradeBars:
@@ -31,7 +33,8 @@ class TradeBars:
     increasing: they may leave some out, so that only `on_gap` breaks the run, and whoever watches the connection must call it.
     opaque: as increasing, and nothing is known by its id: each trade must be given once, in the order of the venue, or of time.
     A hole leaves the minutes it touches non-final, from that of the last trade before it to that of the first after it, and makes
-    nothing in between. Should it be filled later, `klines_from_trades` over the stored trades gives those minutes anew.
+    nothing in between; nor is a minute final, or a silence known, that a span of `on_missing` touches. Should it be filled later,
+    `klines_from_trades` over the stored trades gives those minutes anew.
     `trades` of a kline is None for `agg`, where one row stands for many trades, but 0 for a flat minute.
     """
 
@@ -56,6 +59,7 @@ class TradeBars:
         self._known_from_ns = 0  # the run holds every trade from here on
         self._bar: _Bar | None = None
         self._before: _Bar | None = None  # the one closed last
+        self._missing: deque[tuple[int, int]] = deque(maxlen=_MOST_MISSING)  # spans that lack something, but for those long over
 
     @property
     def forming(self) -> Kline | None:
@@ -67,7 +71,7 @@ class TradeBars:
     @property
     def forms_whole(self) -> bool:
         """Whether `forming` holds every trade since its open; otherwise its open and sums are those of a part."""
-        return self._bar is not None and self._known_from_ns <= self._bar.open_ns
+        return self._bar is not None and self._is_whole(self._bar.open_ns)
 
     def on_trade(self, trade: Trade) -> list[Kline]:
         """The minutes that this trade closes, oldest first; mostly none. A trade that was given already does nothing.
@@ -98,6 +102,16 @@ class TradeBars:
         if last_id is None or last_id > self._last_id:
             self._broken = True
 
+    def on_missing(self, start_ns: int, end_ns: int) -> None:
+        """Trades of [start_ns, end_ns) are missing, wherever in the run that is said, and whatever others of that span are given."""
+        self._missing.append((start_ns, end_ns))
+
+    def _is_whole(self, open_ns: int) -> bool:
+        return self._known_from_ns <= open_ns and not self._lacks(open_ns, open_ns + NS_PER_MINUTE)
+
+    def _lacks(self, start_ns: int, end_ns: int) -> bool:
+        return any(first_ns < end_ns and until_ns > start_ns for first_ns, until_ns in self._missing)
+
     def _follow(self, trade: Trade) -> bool:
         """Whether the trade is news; and note where the run that it belongs to begins."""
         is_opaque = self.continuity == "opaque"
@@ -121,11 +135,16 @@ class TradeBars:
 
     def _close(self, bar: _Bar, until_ns: int, trade: Trade) -> list[Kline]:
         """The minute that ends, and flat ones up to `until_ns` where the run is known to have been silent."""
-        made = [self._kline(bar, trade, final=self._known_from_ns <= bar.open_ns)]
+        assert self._last is not None
+        self._missing = deque((span for span in self._missing if span[1] > bar.open_ns), _MOST_MISSING)
+        made = [self._kline(bar, trade, final=self._is_whole(bar.open_ns))]
         self._before = bar
         first_ns = bar.open_ns + NS_PER_MINUTE
         if self._known_from_ns <= first_ns:
+            silent_ns = self._last.event_ns + 1
             for open_ns in range(first_ns, until_ns, NS_PER_MINUTE):
+                if self._lacks(silent_ns, open_ns + NS_PER_MINUTE):
+                    break
                 self._before = _Bar(open_ns, bar.close)
                 made.append(self._kline(self._before, trade, final=True))
         return made
@@ -136,7 +155,7 @@ class TradeBars:
             self.misplaced += 1
             return []
         bar.add(trade, self._scale)
-        return [self._kline(bar, trade, final=self._known_from_ns <= open_ns)]
+        return [self._kline(bar, trade, final=self._is_whole(open_ns))]
 
     def _kline(self, bar: _Bar, evidence: Trade, *, final: bool) -> Kline:
         return Kline(

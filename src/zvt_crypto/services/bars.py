@@ -8,6 +8,7 @@ only while no venue kline of the same instrument and interval is heard, so that 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -24,6 +25,7 @@ from zvt_crypto.services.rebuild import InstrumentBars, Rebuild
 _HEARD: tuple[type, ...] = (Trade, Gap, Kline)
 _MINUTE = Interval.MIN_1
 _ASK_AGAIN_S = 0.5
+_MOST_GAPS = 100  # kept of an instrument
 
 
 class BarOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +60,7 @@ class BarService:
         self._options = options or BarOptions()
         self._bars: dict[str, InstrumentBars] = {}
         self._streams: dict[str, TradeStream] = {}
-        self._gaps: dict[str, Gap] = {}  # the newest before the first trade of an instrument
+        self._gaps: dict[str, deque[Gap]] = {}  # the newest before the first trade of an instrument
         self._dirty: dict[str, None] = {}
         self._sums: dict[str, AddUp] = {}
         self._making = asyncio.Lock()
@@ -143,9 +145,9 @@ class BarService:
             forming = bars.trades.forming
             is_past = gap.first_id is None and forming is not None and gap.end_ns <= forming.open_ns
             if not is_past:  # what is known to lack something by now is out
-                bars.trades.on_gap(gap.first_id, gap.last_id)
+                _tell_gap(bars, gap)
         else:
-            self._gaps[gap.instrument] = gap
+            self._gaps.setdefault(gap.instrument, deque(maxlen=_MOST_GAPS)).append(gap)
 
     def _publish_finals(self, klines: Iterable[Kline]) -> None:
         for kline in klines:
@@ -222,7 +224,13 @@ class BarService:
         continuity = connector.trade_continuity(name, first.stream)
         bars = InstrumentBars(name, first.stream, continuity=continuity, intervals=self._options.intervals)
         await self._rebuild.fill(bars, first)
-        gap = self._gaps.pop(name, None)
-        if gap is not None:
-            bars.trades.on_gap(gap.first_id, gap.last_id)
+        for gap in self._gaps.pop(name, ()):
+            _tell_gap(bars, gap)
         return bars
+
+
+def _tell_gap(bars: InstrumentBars, gap: Gap) -> None:
+    """Where ids do not show what is missing, the time does, and may lie after trades that are still to be given."""
+    bars.trades.on_gap(gap.first_id, gap.last_id)
+    if bars.trades.continuity != "dense":
+        bars.trades.on_missing(gap.start_ns, gap.end_ns)

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from zvt_crypto.domain.errors import BadInput, ConstraintViolated, StoreUnavailable, shown
-from zvt_crypto.domain.market import Kline, Trade, TradeStream
-from zvt_crypto.domain.time import NS_PER_MINUTE
+from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
+from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 from zvt_crypto.engine.bars import TradeBars
+from zvt_crypto.engine.instants import as_served
 from zvt_crypto.ports import Clock, ExchangeConnector, LateMinute, Observer, Store
 
 _LISTED = 1_000  # minutes a look
@@ -62,9 +63,14 @@ class LateBars:
             return 0
         start_ns, end_ns = run[0].open_ns, run[-1].open_ns + NS_PER_MINUTE
         try:
-            bars = await self._bars(connector, name, stream, start_ns, end_ns)
+            trades = await self._trades(connector, name, stream, start_ns, end_ns)
+            bars = await self._bars(connector, name, stream, trades)
             closed = [bar for bar in bars if start_ns <= bar.open_ns < end_ns]
-            written = await self._store.klines.upsert([bar for bar in closed if bar.final], self._clock.now_ns())
+            news = closed
+            if connector.trade_continuity(name, stream) == "opaque":
+                held = await self._store.klines.read(name, Interval.MIN_1, start_ns, end_ns)
+                news = as_served(closed, trades, {minute.open_ns: minute for minute in held})
+            written = await self._store.klines.upsert([bar for bar in news if bar.final], self._clock.now_ns())
         except (ConstraintViolated, BadInput) as error:  # they will not be better the next time
             self._observer.note("error", "late_bars_refused", instrument=name, start=start_ns, reason=str(error))
             await self._store.trades.remade(run)
@@ -76,8 +82,8 @@ class LateBars:
             self._observer.count("bars_remade", count, instrument=name)
         return count
 
-    async def _bars(self, connector: ExchangeConnector, name: str, stream: TradeStream, start_ns: int, end_ns: int) -> list[Kline]:
-        """Minutes from the stored trades: from the last one before the run to the first one after it."""
+    async def _trades(self, connector: ExchangeConnector, name: str, stream: TradeStream, start_ns: int, end_ns: int) -> list[Trade]:
+        """Those stored: from the last one before the run to the first one after it."""
         read, continuity = self._store.trades.read, connector.trade_continuity(name, stream)
         before = await read(name, end_ns=start_ns, limit=1, stream=stream)
         after = await read(name, end_ns, limit=1, stream=stream)
@@ -87,8 +93,16 @@ class LateBars:
             if odd is not None:
                 raise BadInput(f"trade id {shown(odd.trade_id)} of a stream whose ids are numbers")
             trades.sort(key=lambda trade: int(trade.trade_id))
-        holes = await self._holes(name, stream, trades[0].event_ns) if trades and continuity != "dense" else []
+        return trades
+
+    async def _bars(self, connector: ExchangeConnector, name: str, stream: TradeStream, trades: Sequence[Trade]) -> list[Kline]:
+        """Minutes from the trades."""
+        continuity = connector.trade_continuity(name, stream)
+        gaps = await self._gaps(name, stream, trades) if trades and continuity != "dense" else []
+        holes = sorted((gap.start_ns for gap in gaps), reverse=True)
         bars, made = TradeBars(name, stream, continuity=continuity), list[Kline]()
+        for gap in gaps:
+            bars.on_missing(gap.start_ns, gap.end_ns)
         for trade in trades:
             while holes and trade.event_ns > holes[-1]:
                 holes.pop()
@@ -107,10 +121,11 @@ class LateBars:
             limit = _PAGE if page[-1].event_ns > start_ns else limit * 2  # more than a page of one instant
             start_ns = page[-1].event_ns
 
-    async def _holes(self, name: str, stream: TradeStream, since_ns: int) -> list[int]:
-        """Where the open holes of the stream begin, the newest first: ids do not show them."""
+    async def _gaps(self, name: str, stream: TradeStream, trades: Sequence[Trade]) -> list[Gap]:
+        """The open holes of the stream among trades: ids do not show them."""
+        start_ns, end_ns = trades[0].event_ns, trades[-1].event_ns
         gaps = await self._store.facts.read_gaps(name, open_only=True)
-        return sorted((gap.start_ns for gap in gaps if gap.channel == stream and gap.end_ns > since_ns), reverse=True)
+        return [gap for gap in gaps if gap.channel == stream and gap.start_ns <= end_ns and gap.end_ns > start_ns]
 
 
 def _runs(marked: Sequence[LateMinute]) -> Iterator[list[LateMinute]]:

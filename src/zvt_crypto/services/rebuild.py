@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from zvt_crypto.domain.market import Kline, Trade, TradeContinuity, TradeStream
 from zvt_crypto.domain.time import NS_PER_S, Interval, floor_ns, next_ns
 from zvt_crypto.engine.bars import TradeBars
+from zvt_crypto.engine.instants import says_the_same
 from zvt_crypto.engine.roll import ROLL_BASE, Roll
 from zvt_crypto.ports import Clock, Store
 
@@ -24,6 +25,7 @@ class InstrumentBars:
         self.since_ns = 0  # minutes before are known already: of them, the state holds a part at most
         self.stored: frozenset[str] = frozenset()  # ids given from the store, that the feed may give again
         self.doubted: list[tuple[Interval, int]] = []  # (interval, open) of what is out and was made of parts that have changed since
+        self.served: dict[int, Kline] = {}  # minutes that the store has as final beyond where we begin, by open
         self._minutes: dict[int, int] = {}  # what each minute said last, as a hash, by open
         self.trades = TradeBars(instrument, stream, continuity=continuity)
         self.rolls = {length: Roll(instrument, length, base=ROLL_BASE[length]) for length in intervals}
@@ -34,7 +36,12 @@ class InstrumentBars:
         if trade.trade_id in self.stored:
             return made
         for minute in self.trades.on_trade(trade):
-            if minute.open_ns >= self.since_ns:
+            if minute.open_ns < self.since_ns:
+                continue
+            held = self.served.get(minute.open_ns)
+            if held is not None and says_the_same(minute, held):  # ids told no order to make it anew by
+                made += self.on_kline(held)
+            else:
                 made += [minute, *self.on_kline(minute)]
         return made
 
@@ -159,8 +166,13 @@ class Rebuild:
             if any(trade.trade_id == first.trade_id for trade in stored):
                 break
             await self._clock.sleep(_ASK_AGAIN_S)
+        if bars.trades.continuity == "opaque":
+            bars.served = {held.open_ns: held for held in await self._store.klines.read(name, _MINUTE, start_ns)}
         gaps = await self._store.facts.read_gaps(name, open_only=True)
-        torn_ns = sorted((g.start_ns for g in gaps if g.channel == first.stream and g.end_ns > start_ns), reverse=True)
+        gaps = [gap for gap in gaps if gap.channel == first.stream and gap.end_ns > start_ns]
+        for gap in gaps:
+            bars.trades.on_missing(gap.start_ns, gap.end_ns)
+        torn_ns = sorted((gap.start_ns for gap in gaps), reverse=True)
         recent: list[str] = []
         async for page in self._stored_pages(first, start_ns):
             for trade in sorted(page, key=_by_id) if bars.trades.continuity == "increasing" else page:
