@@ -237,3 +237,15 @@ def test_a_store_that_is_away_is_told():
             await late_bars(store).catch_up()
 
     asyncio.run(go())
+
+
+@pytest.mark.parametrize("continuity", ["dense", "increasing", "opaque"])
+async def test_minutes_whose_trades_are_stored_no_more_stay_as_they_were(any_store, continuity):
+    """Archived or forgotten: what is left of a day is no evidence against the bars that were made of all of it."""
+    whole = [trade(n) for n in range(400)]
+    await any_store.klines.upsert([k for k in klines_from_trades(whole, continuity=continuity) if k.final], LATER)
+    before = await bars(any_store)
+    assert sum(bar.volume for bar in before) > 0
+    await any_store.trades.append([trade(70), trade(300), trade(390)], LATER)
+    await late_bars(any_store, continuity).catch_up()
+    assert await bars(any_store) == before

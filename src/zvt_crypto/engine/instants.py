@@ -50,6 +50,11 @@ def says_the_same(remade: Kline, held: Kline) -> bool:
     )
 
 
+def holds_less(remade: Kline, held: Kline | None) -> bool:
+    """Whether some of the trades that a final minute was made of are stored no more (forgotten, or archived): late ones only add."""
+    return held is not None and held.final and held.source == remade.source and remade.volume < held.volume * (1 - _SHARE)
+
+
 class _Instant:
     """One moment's prices."""
 

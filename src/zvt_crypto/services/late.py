@@ -12,7 +12,7 @@ from zvt_crypto.domain.errors import BadInput, ConstraintViolated, StoreUnavaila
 from zvt_crypto.domain.market import Gap, Kline, Trade, TradeStream
 from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
 from zvt_crypto.engine.bars import TradeBars
-from zvt_crypto.engine.instants import as_served
+from zvt_crypto.engine.instants import as_served, holds_less
 from zvt_crypto.ports import Clock, ExchangeConnector, LateMinute, Observer, Store
 
 _LISTED = 1_000  # minutes a look
@@ -66,10 +66,9 @@ class LateBars:
             trades = await self._trades(connector, name, stream, start_ns, end_ns)
             bars = await self._bars(connector, name, stream, trades)
             closed = [bar for bar in bars if start_ns <= bar.open_ns < end_ns]
-            news = closed
-            if connector.trade_continuity(name, stream) == "opaque":
-                held = await self._store.klines.read(name, Interval.MIN_1, start_ns, end_ns)
-                news = as_served(closed, trades, {minute.open_ns: minute for minute in held})
+            held = {minute.open_ns: minute for minute in await self._store.klines.read(name, Interval.MIN_1, start_ns, end_ns)}
+            news = as_served(closed, trades, held) if connector.trade_continuity(name, stream) == "opaque" else closed
+            news = [bar for bar in news if not holds_less(bar, held.get(bar.open_ns))]
             written = await self._store.klines.upsert([bar for bar in news if bar.final], self._clock.now_ns())
         except (ConstraintViolated, BadInput) as error:  # they will not be better the next time
             self._observer.note("error", "late_bars_refused", instrument=name, start=start_ns, reason=str(error))
