@@ -215,12 +215,16 @@ class Recorder:
 
     async def _write_nouns(self, events: Sequence[Event]) -> None:
         facts, now = self._store.facts, self._clock.now_ns
+        gaps = [e for e in events if isinstance(e, Gap)]
+        # Nobody sees the trades after a hole without the hole, nor a hole closed before what closed it.
+        await self._put([gap for gap in gaps if gap.filled_from is None], lambda rows: facts.save_gaps(rows, now()))
         await self._put([e for e in events if isinstance(e, Trade)], lambda rows: self._store.trades.append(rows, now()))
         await self._put([e for e in events if isinstance(e, Kline)], lambda rows: self._store.klines.upsert(rows, now()))
         await self._put([e for e in events if isinstance(e, Funding)], lambda rows: facts.save_funding(rows, now()))
         await self._put([e for e in events if isinstance(e, MarkPrice)], lambda rows: facts.save_mark(rows, now()))
         await self._put([e for e in events if isinstance(e, BookSample)], lambda rows: facts.save_books(_books(rows), now()))
-        await self._put([e for e in events if isinstance(e, Gap)], lambda rows: facts.save_gaps(rows, now()))
+        if any(gap.filled_from is not None for gap in gaps):
+            await self._put(gaps, lambda rows: facts.save_gaps(rows, now()))
 
     async def _put(self, rows: Sequence[Row], put: Callable[[Sequence[Row]], Awaitable[object]]) -> None:
         if not rows:
