@@ -11,9 +11,10 @@ import asyncpg
 import pytest
 
 from stores_fixtures import KNOWN, PAIR, bar, pack_all, trade, url_of
-from zvt_crypto.domain.errors import StoreUnavailable
+from zvt_crypto.domain.errors import StoreError, StoreUnavailable
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.stores.postgres import downgrade, head_revision, migrate, open_store, schema
+from zvt_crypto.stores.postgres.bars import pack, unpack
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.klines import PostgresKlines
 from zvt_crypto.stores.postgres.pool import connect_pool
@@ -136,4 +137,20 @@ async def test_packed_rows_return_to_their_tables_on_the_way_back(database_url):
     await downgrade(database_url, "0006")
     assert [await sql.fetch(f"SELECT * FROM kline_{slug} ORDER BY open_time") for slug in ("1m", "1h")] == before
     await migrate(database_url)
+    await sql.close()
+
+
+async def test_the_way_back_makes_no_rows_of_a_chunk_that_is_not_what_was_packed(database_url):
+    store = await open_store(database_url)
+    await store.instruments.save([PAIR], KNOWN)
+    await store.klines.upsert([bar(n) for n in range(3)], KNOWN)
+    await pack_all(store)
+    await store.close()
+    sql = await asyncpg.connect(database_url)
+    data = await sql.fetchval("SELECT data FROM kline_packed ORDER BY low LIMIT 1")
+    rows = unpack(data)
+    await sql.execute("UPDATE kline_packed SET data = $1 WHERE data = $2", pack(rows._replace(close=rows.close + 0.25)), data)
+    with pytest.raises(StoreError, match="not those that were packed"):
+        await downgrade(database_url, "0006")
+    assert await sql.fetchval("SELECT sum(row_count) FROM kline_packed") == 3
     await sql.close()

@@ -17,9 +17,12 @@ from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, parse_time
 from zvt_crypto.ports import Written
 from zvt_crypto.stores.postgres import open_store
+from zvt_crypto.stores.postgres.archive import archive
+from zvt_crypto.stores.postgres.bars import pack, unpack
 from zvt_crypto.stores.postgres.chunks import packed_until, thaw
-from zvt_crypto.stores.postgres.compact import LEAST_DAYS, compact, cutoff_ns
+from zvt_crypto.stores.postgres.compact import LEAST_DAYS, compact, cutoff_ns, uncompact
 from zvt_crypto.stores.postgres.partitions import list_partitions
+from zvt_crypto.stores.postgres.policies import TARGETS
 
 MIN_1 = Interval.MIN_1
 JULY, AUGUST, SEPTEMBER = (parse_time(f"2024-0{month}-01") for month in (7, 8, 9))
@@ -123,8 +126,46 @@ async def test_a_damaged_chunk_is_named_and_never_served(listed_store, sql):
     await listed_store.klines.upsert(minutes(JULY, 3), KNOWN)
     await compact(listed_store.pool, MIN_1, AUGUST)
     await sql.execute("UPDATE kline_packed SET data = substr(data, 1, length(data) - 9)")
-    with pytest.raises(StoreError, match=r"chunk of kline_1m, instrument 1, 2024-07-01.* packed chunk cannot be read"):
+    with pytest.raises(StoreError, match=rf"chunk of kline_1m, {PAIR.id}, 2024-07-01.* packed chunk cannot be read"):
         await listed_store.klines.read(PAIR.id, MIN_1)
+
+
+@pytest.fixture
+async def lying(listed_store, sql):
+    """A chunk that unpacks without a word, into rows that nobody packed."""
+    await listed_store.klines.upsert(minutes(JULY, 3), KNOWN)
+    await compact(listed_store.pool, MIN_1, AUGUST)
+    rows = unpack(await sql.fetchval("SELECT data FROM kline_packed"))
+    await sql.execute("UPDATE kline_packed SET data = $1", pack(rows._replace(close=rows.close + 0.25)))
+    return listed_store
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, _: store.klines.read(PAIR.id, MIN_1),
+        lambda store, _: store.frames.klines(PAIR.id, MIN_1),
+        lambda store, _: store.klines.upsert([msgspec.structs.replace(BAR, open_ns=JULY, close=100.5)], KNOWN + 1),
+        lambda store, _: uncompact(store.pool, MIN_1, JULY, AUGUST),
+        lambda store, folder: archive(store.pool, TARGETS["kline_1m"], (JULY, AUGUST), folder, remove=True),
+    ],
+    ids=["read", "frame", "correction", "unpack", "archive"],
+)
+async def test_a_chunk_whose_rows_are_not_those_that_were_packed_is_never_believed(lying, sql, tmp_path, use):
+    said = rf"chunk of kline_1m, {PAIR.id}, 2024-07-01T00:00:00.000Z to 2024-07-02T00:00:00.000Z: .*not those that were packed"
+    with pytest.raises(StoreError, match=said):
+        await use(lying, tmp_path)
+    assert await held(sql) == (0, 3)
+    assert list(tmp_path.rglob("*.parquet")) == []
+
+
+async def test_late_rows_join_no_chunk_that_is_not_what_was_packed(lying, sql):
+    await sql.execute("SELECT zvt_add_partition('kline_1m', 'kline_1m_202407', '2024-07-01', '2024-08-01')")
+    await sql.execute("UPDATE kline_packed SET low = '2024-07-01 00:00:00+00', high = '2024-07-01 00:03:00+00'")
+    await lying.klines.upsert(minutes(JULY + 9 * MINUTE, 1), KNOWN)
+    with pytest.raises(StoreError, match="not those that were packed"):
+        await compact(lying.pool, MIN_1, AUGUST)
+    assert await held(sql) == (1, 3)
 
 
 def test_a_policy_cannot_pack_what_everybody_still_writes():

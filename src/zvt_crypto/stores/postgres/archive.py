@@ -2,16 +2,15 @@
 
 A folder of an archive: `{target}/instrument={id}/{month or day}={…}/part-1.parquet` and one `{target}/manifest-{…}.json` a unit, which says
 of every file how many rows it holds, its size and its SHA-256. Killed at any moment nothing is lost: a row leaves the database in a
-transaction that compares what it deletes with what the file, read again, holds.
+transaction that compares what it deletes with what files, read again, hold. A part is never written over, and holds no row that an
+earlier one holds.
 """
 
 # ruff: noqa: S608 - statements are built from names of this package; values are always parameters
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,22 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from zvt_crypto.domain.errors import BadInput, StoreError, shown
+from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.time import to_datetime, to_rfc3339
-from zvt_crypto.stores.postgres.bars import Bars, unpack
-from zvt_crypto.stores.postgres.chunks import PACKABLE
+from zvt_crypto.stores.postgres.alone import alone
+from zvt_crypto.stores.postgres.archivefolder import (
+    Manifest,
+    clear_halves,
+    compare,
+    find_strays,
+    held,
+    read_manifest,
+    read_parts,
+    write_manifest,
+    write_part,
+)
+from zvt_crypto.stores.postgres.bars import Bars
+from zvt_crypto.stores.postgres.chunks import PACKABLE, PACKED, Packed
 from zvt_crypto.stores.postgres.partitions import Span, drop_if_empty, list_partitions
 from zvt_crypto.stores.postgres.policies import Target
 from zvt_crypto.stores.postgres.pool import Connection, Pool, Row
@@ -40,30 +51,13 @@ _TYPES: dict[str, Any] = {
     "timestamp with time zone": pl.Datetime("us", "UTC"),
 }
 _SECOND = 10**9
-
-
-class File(msgspec.Struct):
-    """One part. `removing`: its rows were about to leave the database, so that the file may be their only place: never write over it."""
-
-    instrument: str
-    path: str
-    rows: int
-    size_bytes: int
-    sha256: str
-    removing: bool = False
-
-
-class Manifest(msgspec.Struct):
-    """What of one unit is in the folder."""
-
-    target: str
-    low: str
-    high: str
-    files: list[File] = []
+# By instrument, as keys are: a span alone would have the whole table read where it is empty.
+_HOLDS = """SELECT EXISTS (SELECT FROM instrument i CROSS JOIN LATERAL (
+    SELECT FROM {table} t WHERE t.instrument_id = i.instrument_id AND t.{time} >= $1 AND t.{time} < $2 LIMIT 1) held)"""
 
 
 class Archived(msgspec.Struct, frozen=True):
-    """What a call did with one unit."""
+    """What a call did with one unit. `rows` of the database that files hold now; `differing`: of which they hold other values."""
 
     target: str
     low_ns: int
@@ -72,6 +66,7 @@ class Archived(msgspec.Struct, frozen=True):
     rows: int
     size_bytes: int
     removed: int
+    differing: int = 0
 
 
 async def list_units(pool: Pool, target: Target, before_ns: int) -> list[Span]:
@@ -80,64 +75,98 @@ async def list_units(pool: Pool, target: Target, before_ns: int) -> list[Span]:
     async def work(connection: Connection) -> list[Span]:
         if await connection.fetchval("SELECT to_regclass($1)", target.table) is None:
             return []
-        units = {target.unit_of(each.low_ns) for each in await list_partitions(connection, target.table)}
-        ends = [tuple(await connection.fetchrow(f"SELECT min({target.time}), max({target.time}) FROM {target.table}"))]
+        spans = [each[1:] for each in await list_partitions(connection, target.table)]
+        if not spans:
+            low, high = await connection.fetchrow(f"SELECT min({target.time}), max({target.time}) FROM {target.table}")
+            spans = [] if low is None else [(low, high + 1)]
+        possible = {unit for span in spans for unit in _units(target, *span) if unit[1] <= before_ns}
+        units = {unit for unit in possible if await connection.fetchval(_HOLDS.format(table=target.table, time=target.time), *unit)}
         if target.interval in PACKABLE:
-            text = "SELECT min(low), max(last_open) FROM kline_packed WHERE slug = $1"
-            ends.append(tuple(await connection.fetchrow(text, target.interval.slug)))
-        for low, high in ends:
-            while low is not None and low <= high:
-                units.add(target.unit_of(low))
-                low = target.unit_of(low)[1]
+            lows = await connection.fetch("SELECT DISTINCT low FROM kline_packed WHERE slug = $1", target.interval.slug)
+            units |= {target.unit_of(row[0]) for row in lows}
         return sorted(unit for unit in units if unit[1] <= before_ns)
 
     return await pool.run(f"list what of {target.table} can be archived", work)
 
 
+async def archive_old(
+    pool: Pool, target: Target, before_ns: int, folder: Path, *, remove: bool, tell: Callable[[str], None] = lambda _: None
+) -> list[Archived]:
+    """`archive` of every unit that ended by then, oldest first. Raises StoreError while another archives or forgets."""
+
+    async def work() -> list[Archived]:
+        units = await list_units(pool, target, before_ns)
+        with held(folder):
+            return [await _archive(pool, target, unit, folder, remove=remove, tell=tell) for unit in units]
+
+    return await alone(pool, work)
+
+
 async def archive(
     pool: Pool, target: Target, unit: Span, folder: Path, *, remove: bool, tell: Callable[[str], None] = lambda _: None
 ) -> Archived:
-    """Write one unit, or what the folder lacks of it, and read it again. With `remove` its rows leave the database then."""
-    place = folder / target.table
-    place.mkdir(parents=True, exist_ok=True)
-    book = place / f"manifest-{_label(target, unit)}.json"
-    manifest = _read(book) or Manifest(target.table, to_rfc3339(unit[0]), to_rfc3339(unit[1]))
+    """Write one unit, or what the folder lacks of it, and read it again. With `remove` its rows leave the database then.
+
+    Rows of which files hold other values are not written, and keep those of their instrument and unit in the database.
+    Raises StoreError while another archives or forgets.
+    """
+
+    async def work() -> Archived:
+        with held(folder):
+            return await _archive(pool, target, unit, folder, remove=remove, tell=tell)
+
+    return await alone(pool, work)
+
+
+async def _archive(pool: Pool, target: Target, unit: Span, folder: Path, *, remove: bool, tell: Callable[[str], None]) -> Archived:
+    label = _label(target, unit)
+    book = folder / target.table / f"manifest-{label}.json"
+    book.parent.mkdir(parents=True, exist_ok=True)
+    clear_halves(book.parent)
+    manifest = read_manifest(book) or Manifest(target.table, to_rfc3339(unit[0]), to_rfc3339(unit[1]))
     schema = await pool.run("read the schema", partial(_schema, target=target))
-    rows = size = removed = 0
+    rows = removed = differing = 0
     for key, name in await pool.run(f"list the instruments of {target.table}", partial(_instruments, target=target, unit=unit)):
         frame = await pool.run(f"read {target.table} of {name}", partial(_rows, target=target, key=key, unit=unit, schema=schema))
-        file = _kept(folder, manifest, name, frame) or _written(folder, target, unit, manifest, name, frame)
-        _write(book, manifest)
-        rows, size = rows + file.rows, size + file.size_bytes
-        tell(f"{file.path}: {file.rows} rows")
-        if remove:
-            file.removing = True
-            _write(book, manifest)
+        if frame.is_empty():
+            continue
+        others = _into_folder(folder, target, label, book, manifest, name, frame, tell)
+        rows, differing = rows + len(frame) - others, differing + others
+        if remove and not others:
             work = partial(_remove, target=target, key=key, unit=unit, schema=schema, expected=frame)
             removed += await pool.write(f"remove archived {target.table} of {name}", work)
-    noting = partial(_note, target=target, unit=unit, place=_absolute(folder), manifest=manifest, removed=remove)
-    await pool.write("note what was archived", noting)
+    if manifest.files:
+        noting = partial(_note, target=target, unit=unit, place=_absolute(folder), manifest=manifest, removed=remove and not differing)
+        await pool.write("note what was archived", noting)
     if remove:
         for each in await pool.run("list partitions", lambda connection: list_partitions(connection, target.table)):
             if unit[0] <= each.low_ns and each.high_ns <= unit[1]:
                 await drop_if_empty(pool, each.name)
-    return Archived(target.table, *unit, len(manifest.files), rows, size, removed)
+    size = sum(file.size_bytes for file in manifest.files)
+    return Archived(target.table, *unit, len(manifest.files), rows, size, removed, differing)
 
 
-def verify_archive(folder: Path) -> list[str]:
-    """What of the folder does not match its manifests; empty where all does. Raises BadInput where there is none."""
-    books = sorted(folder.glob("*/manifest-*.json"))
-    if not books:
-        raise BadInput(f"archive {shown(str(folder))}: no manifest")
-    wrong = []
-    for book in books:
-        for file in (_read(book) or Manifest("", "", "")).files:
-            path = folder / file.path
-            if not path.exists():
-                wrong.append(f"{file.path} is missing")
-            elif _sha256(path) != file.sha256:
-                wrong.append(f"{file.path} is not what was written: SHA-256 differs")
-    return wrong
+def _into_folder(
+    folder: Path, target: Target, label: str, book: Path, manifest: Manifest, name: str, frame: pl.DataFrame, tell: Callable[[str], None]
+) -> int:
+    """Write what parts lack of the rows. Returns the number of those of which they hold other values."""
+    kind = "day" if len(label) == len("2024-01-01") else "month"
+    place = Path(target.table) / f"instrument={name}" / f"{kind}={label}"
+    clear_halves(folder / place)
+    if strays := find_strays(folder, place, manifest, name):
+        manifest.files += strays
+        write_manifest(book, manifest)
+    new, others = compare(frame, read_parts(folder, manifest, name), _key(target, frame.columns))
+    if len(new):
+        file = write_part(folder, place, manifest, name, new)
+        manifest.files.append(file)
+        write_manifest(book, manifest)
+        tell(f"{file.path}: {file.rows} rows")
+    if len(new) + others < len(frame):
+        tell(f"{place.as_posix()}: {len(frame) - len(new) - others} rows are in earlier parts")
+    if others:
+        tell(f"{place.as_posix()}: {others} rows differ from what earlier parts hold: the rows of this {kind} stay in the database")
+    return others
 
 
 # ── The database's side ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -167,9 +196,9 @@ async def _rows(connection: Connection, target: Target, key: int, unit: Span, sc
         rows = await connection.fetch(text, key, *unit)
         packed = []
         if target.interval in PACKABLE:
-            text = "SELECT data FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low >= $3 AND high <= $4"
+            text = f"SELECT {PACKED} FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low >= $3 AND high <= $4"
             packed = await connection.fetch(text, key, target.interval.slug, *unit)
-    return _frame(target, schema, key, rows, [row[0] for row in packed])
+    return _frame(target, schema, key, rows, [Packed(*row) for row in packed])
 
 
 async def _remove(connection: Connection, target: Target, key: int, unit: Span, schema: dict[str, Any], expected: pl.DataFrame) -> int:
@@ -179,9 +208,9 @@ async def _remove(connection: Connection, target: Target, key: int, unit: Span, 
     rows = await connection.fetch(text, key, *unit)
     packed = []
     if target.interval in PACKABLE:
-        text = "DELETE FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low >= $3 AND high <= $4 RETURNING data"
+        text = f"DELETE FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low >= $3 AND high <= $4 RETURNING {PACKED}"
         packed = await connection.fetch(text, key, target.interval.slug, *unit)
-    gone = _frame(target, schema, key, rows, [row[0] for row in packed])
+    gone = _frame(target, schema, key, rows, [Packed(*row) for row in packed])
     if not gone.equals(expected):
         raise StoreError(f"{target.table} of instrument {key} from {to_rfc3339(unit[0])} on changed while it was archived: call again")
     await forget_checksums(connection, target.table, *unit, key)
@@ -203,14 +232,13 @@ async def _note(connection: Connection, target: Target, unit: Span, place: str, 
     )
 
 
-def _frame(target: Target, schema: dict[str, Any], key: int, rows: Sequence[Row], chunks: Sequence[bytes]) -> pl.DataFrame:
+def _frame(target: Target, schema: dict[str, Any], key: int, rows: Sequence[Row], chunks: Sequence[Packed]) -> pl.DataFrame:
     times = [name for name, kind in schema.items() if kind == _TYPES["timestamp with time zone"]]
     raw = {name: pl.Int64 if name in times else kind for name, kind in schema.items()}
     frame = pl.DataFrame([tuple(row) for row in rows], schema=raw, orient="row")
     frame = frame.with_columns((pl.col(times) // 1000).cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
-    frames = [frame, *(_unpacked(unpack(data), key).select([pl.col(name).cast(kind) for name, kind in schema.items()]) for data in chunks)]
-    by = [target.time, *(name for name in ("stream", "event_ns_rest", "start_ns_rest", "last_id", "venue_trade_id") if name in schema)]
-    return pl.concat(frames).sort(by)
+    frames = [frame, *(_unpacked(chunk.bars(), key).select([pl.col(name).cast(kind) for name, kind in schema.items()]) for chunk in chunks)]
+    return pl.concat(frames).sort(_key(target, schema))
 
 
 def _unpacked(bars: Bars, key: int) -> pl.DataFrame:
@@ -225,7 +253,20 @@ def _unpacked(bars: Bars, key: int) -> pl.DataFrame:
     )
 
 
-# ── The folder's side ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _units(target: Target, low_ns: int, high_ns: int) -> Iterator[Span]:
+    """Those that [low, high) touches."""
+    while low_ns < high_ns:
+        unit = target.unit_of(low_ns)
+        yield unit
+        low_ns = unit[1]
+
+
+def _key(target: Target, columns: Collection[str]) -> list[str]:
+    """What tells rows of one instrument apart."""
+    return [target.time, *(name for name in ("stream", "event_ns_rest", "start_ns_rest", "last_id", "venue_trade_id") if name in columns)]
 
 
 def _absolute(folder: Path) -> str:
@@ -234,65 +275,3 @@ def _absolute(folder: Path) -> str:
 
 def _label(target: Target, unit: Span) -> str:
     return f"{to_datetime(unit[0]):%Y-%m-%d}" if unit[1] - unit[0] <= 86_400 * _SECOND else f"{to_datetime(unit[0]):%Y-%m}"
-
-
-def _kept(folder: Path, manifest: Manifest, name: str, frame: pl.DataFrame) -> File | None:
-    """The part that holds exactly these rows already."""
-    for file in manifest.files:
-        path = folder / file.path
-        if file.instrument == name and file.rows == len(frame) and path.exists() and _sha256(path) == file.sha256 and _same(path, frame):
-            return file
-    return None
-
-
-def _written(folder: Path, target: Target, unit: Span, manifest: Manifest, name: str, frame: pl.DataFrame) -> File:
-    label = _label(target, unit)
-    kind = "day" if len(label) == len("2024-01-01") else "month"
-    kept = [file for file in manifest.files if file.instrument == name and file.removing]
-    path = Path(target.table) / f"instrument={name}" / f"{kind}={label}" / f"part-{len(kept) + 1}.parquet"
-    full = folder / path
-    full.parent.mkdir(parents=True, exist_ok=True)
-    half = full.with_name(f".{full.name}.half")
-    frame.write_parquet(half, compression="zstd")
-    if not _same(half, frame):
-        raise StoreError(f"archive {shown(str(full))}: what was written does not read back the same")
-    _sync(half)
-    half.replace(full)
-    _sync(full.parent)
-    file = File(name, path.as_posix(), len(frame), full.stat().st_size, _sha256(full))
-    manifest.files = [*(each for each in manifest.files if each.path != file.path), file]
-    return file
-
-
-def _same(path: Path, frame: pl.DataFrame) -> bool:
-    return pl.read_parquet(path, hive_partitioning=False).equals(frame)
-
-
-def _read(book: Path) -> Manifest | None:
-    if not book.exists():
-        return None
-    try:
-        return msgspec.json.decode(book.read_bytes(), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise BadInput(f"archive manifest {shown(str(book))}: {error}") from error
-
-
-def _write(book: Path, manifest: Manifest) -> None:
-    half = book.with_name(f".{book.name}.half")
-    half.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-    _sync(half)
-    half.replace(book)
-    _sync(book.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -65,7 +65,7 @@ class Bars(NamedTuple):
         """16 bytes that any change of any bit of any column changes."""
         made = hashlib.blake2b(digest_size=16)
         for name, column in zip(self._fields, self, strict=True):
-            made.update(np.ascontiguousarray(column, "<f8" if name in _FLOATS else "<i8").tobytes())
+            made.update(np.ascontiguousarray(column, "<f8" if name in _FLOATS else "<i8").data)
         return made.digest()
 
     def by_source(self) -> list[int]:
@@ -137,6 +137,17 @@ def unpack(data: bytes) -> Bars:
         return _unpack(rows, rest)
     except (msgspec.DecodeError, zstandard.ZstdError, struct.error, ValueError, TypeError, LookupError, RuntimeError) as error:
         raise StoreError(f"a packed chunk cannot be read: {error}") from error
+
+
+def unpack_checked(data: bytes, digest: bytes, whose: str) -> Bars:
+    """Rows that are those that were packed, bit for bit. Raises StoreError, naming `whose` they are, where they are not."""
+    try:
+        bars = unpack(data)
+    except StoreError as error:
+        raise StoreError(f"{whose}: {error}") from error
+    if bars.digest() != digest:
+        raise StoreError(f"{whose}: the rows are not those that were packed: their digest is another one")
+    return bars
 
 
 def _unpack(rows: int, rest: Iterable[Any]) -> Bars:

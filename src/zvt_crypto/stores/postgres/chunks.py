@@ -11,11 +11,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import asyncpg
-import numpy as np
 
-from zvt_crypto.domain.errors import StoreError
-from zvt_crypto.domain.time import Interval
-from zvt_crypto.stores.postgres.bars import Bars, joined, no_bars, unpack
+from zvt_crypto.domain.time import Interval, to_rfc3339
+from zvt_crypto.stores.postgres.bars import Bars, joined, no_bars, unpack_checked
 from zvt_crypto.stores.postgres.partitions import Span, day_of, month_of
 from zvt_crypto.stores.postgres.pool import Connection, Row
 
@@ -26,6 +24,8 @@ FAR_NS = 4_102_444_800_000_000_000  # 2100: beyond every row
 # What a statement on the hot table asks beside its rows, once: from when on it knows all. Seconds since 1970.
 UNTIL = "(SELECT extract(epoch FROM until)::bigint FROM packed_mark WHERE noun = '{slug}')"
 
+# What a `Packed` is made of.
+PACKED = "(SELECT i.id FROM instrument i WHERE i.instrument_id = kline_packed.instrument_id), slug, low, high, digest, data"
 _TOUCHING = "instrument_id = $1 AND slug = $2 AND low < $4 AND high > $3"
 _COLUMNS = ["instrument_id", "open_time", "known_at", "open", "high", "low", "close", "volume", "turnover", "trades", "source", "final"]
 
@@ -39,6 +39,22 @@ class Chunk(NamedTuple):
     first_ns: int
     last_ns: int
     by_source: list[int]
+
+
+class Packed(NamedTuple):
+    """One with its data."""
+
+    instrument: str
+    slug: str
+    low_ns: int
+    high_ns: int
+    digest: bytes
+    data: bytes
+
+    def bars(self) -> Bars:
+        """Its rows. Raises StoreError, naming the chunk, where they are not those that were packed."""
+        span = f"{to_rfc3339(self.low_ns)} to {to_rfc3339(self.high_ns)}"
+        return unpack_checked(self.data, self.digest, f"chunk of kline_{self.slug}, {self.instrument}, {span}")
 
 
 def span_of(interval: Interval, at_ns: int) -> Span:
@@ -62,16 +78,16 @@ async def list_chunks(connection: Connection, key: int, interval: Interval, star
 
 async def read_chunks(connection: Connection, key: int, interval: Interval, start_ns: int, end_ns: int) -> Bars:
     """The packed rows of [start_ns, end_ns), oldest first."""
-    text = f"SELECT low, data FROM kline_packed WHERE {_TOUCHING} ORDER BY low"
-    parts = [_unpacked(key, interval, *row) for row in await connection.fetch(text, key, interval.slug, start_ns, end_ns)]
+    text = f"SELECT {PACKED} FROM kline_packed WHERE {_TOUCHING} ORDER BY low"
+    parts = [Packed(*row).bars() for row in await connection.fetch(text, key, interval.slug, start_ns, end_ns)]
     return joined(parts).part(_us(start_ns), _us(end_ns)) if parts else no_bars()
 
 
 async def thaw(connection: Connection, key: int, interval: Interval, start_ns: int, end_ns: int) -> int:
     """Make rows again of the chunks that touch [start_ns, end_ns). Inside a transaction; partitions must exist. Returns how many rows."""
-    text = f"SELECT low, data FROM kline_packed WHERE {_TOUCHING} ORDER BY low FOR UPDATE"
-    found = await connection.fetch(text, key, interval.slug, start_ns, end_ns)
-    return sum([await _make_rows(connection, key, interval, low, _unpacked(key, interval, low, data)) for low, data in found])
+    text = f"SELECT {PACKED} FROM kline_packed WHERE {_TOUCHING} ORDER BY low FOR UPDATE"
+    found = [Packed(*row) for row in await connection.fetch(text, key, interval.slug, start_ns, end_ns)]
+    return sum([await _make_rows(connection, key, interval, chunk.low_ns, chunk.bars()) for chunk in found])
 
 
 async def thaw_for(connection: Connection, interval: Interval, rows: Sequence[Row], columns: str) -> list[Row]:
@@ -82,13 +98,14 @@ async def thaw_for(connection: Connection, interval: Interval, rows: Sequence[Ro
     at = {name: place for place, name in enumerate(columns.split(", "))}
     rest: list[Row] = []
     for (key, span), group in _by_span(interval, rows, at).items():
-        text = f"SELECT low, data FROM kline_packed WHERE {_TOUCHING} FOR UPDATE"
+        text = f"SELECT {PACKED} FROM kline_packed WHERE {_TOUCHING} FOR UPDATE"
         found = await connection.fetchrow(text, key, interval.slug, *span)
         if found is not None:
-            held = _unpacked(key, interval, *found)
+            chunk = Packed(*found)
+            held = chunk.bars()
             if _says_all(held, group, at):
                 continue
-            await _make_rows(connection, key, interval, found[0], held)
+            await _make_rows(connection, key, interval, chunk.low_ns, held)
         rest += group
     return rest
 
@@ -129,13 +146,6 @@ def _says_all(held: Bars, rows: Iterable[Row], at: dict[str, int]) -> bool:
         if any(float(getattr(held, name)[n]) != row[at[name]] for name in ("open", "high", "low", "close", "volume")):
             return False
     return True
-
-
-def _unpacked(key: int, interval: Interval, low_ns: int, data: bytes) -> Bars:
-    try:
-        return unpack(data)
-    except StoreError as error:
-        raise StoreError(f"chunk of kline_{interval.slug}, instrument {key}, {np.datetime64(low_ns, 'ns')}: {error}") from error
 
 
 def _us(at_ns: int) -> int:

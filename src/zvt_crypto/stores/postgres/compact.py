@@ -19,7 +19,7 @@ import numpy as np
 from zvt_crypto.domain.errors import StoreError
 from zvt_crypto.domain.time import NS_PER_DAY, Interval, to_rfc3339
 from zvt_crypto.stores.postgres.bars import Bars, joined, pack, unpack
-from zvt_crypto.stores.postgres.chunks import PACKABLE, span_of, thaw
+from zvt_crypto.stores.postgres.chunks import PACKABLE, PACKED, Packed, span_of, thaw
 from zvt_crypto.stores.postgres.copied import copy_bars
 from zvt_crypto.stores.postgres.hypertables import decompress
 from zvt_crypto.stores.postgres.partitions import Partition, Partitions, drop_if_empty, is_partitioned, list_partitions, month_of
@@ -138,11 +138,10 @@ def _divided(interval: Interval, bars: Bars) -> Iterator[tuple[tuple[int, int], 
 
 async def _put(connection: Connection, interval: Interval, key: int, low_ns: int, high_ns: int, bars: Bars) -> int:
     """Write a chunk, together with what it held before. Nothing is believed that does not come back bit for bit."""
-    held = await connection.fetchval(
-        "SELECT data FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low = $3 FOR UPDATE", key, interval.slug, low_ns
-    )
+    text = f"SELECT {PACKED} FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low = $3 FOR UPDATE"
+    held = await connection.fetchrow(text, key, interval.slug, low_ns)
     if held is not None:
-        both = joined([unpack(held), bars])
+        both = joined([Packed(*held).bars(), bars])
         order = np.argsort(both.open_us, kind="stable")
         bars = Bars._make(column[order] for column in both)
     data, digest = pack(bars), bars.digest()

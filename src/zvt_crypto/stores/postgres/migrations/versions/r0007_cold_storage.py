@@ -228,12 +228,13 @@ def downgrade() -> None:
 
 
 def _unpack_all() -> None:
-    from zvt_crypto.stores.postgres.bars import unpack
+    from zvt_crypto.stores.postgres.bars import unpack_checked
 
     bind = op.get_bind()
     for key, slug, low in bind.exec_driver_sql("SELECT instrument_id, slug, low FROM kline_packed ORDER BY slug, instrument_id, low").all():
-        taken = "DELETE FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low = $3 RETURNING data"
-        bars = unpack(bind.exec_driver_sql(taken, (key, slug, low)).scalar_one())
+        taken = "DELETE FROM kline_packed WHERE instrument_id = $1 AND slug = $2 AND low = $3 RETURNING data, digest"
+        data, digest = bind.exec_driver_sql(taken, (key, slug, low)).one()
+        bars = unpack_checked(data, digest, f"chunk of kline_{slug}, instrument {key}, from {low} on")
         if slug in ("1m", "5m", "15m", "30m"):
             bind.exec_driver_sql(PARTITION.format(slug=slug, month=f"{low:%Y%m}"), (low,))
         bind.exec_driver_sql(INSERT.format(slug=slug), (key, *(column.tolist() for column in bars)))
