@@ -213,7 +213,7 @@ def test_a_lag_that_is_not_known_yet_is_not_shown_as_a_number() -> None:
     ],
 )
 def test_a_replay_tells_what_was_lost_on_the_way(lost: dict[str, int], said: str | None, tmp_path: Path) -> None:
-    summary: dict[str, object] = {"complete": True, "played": True, "stored": [], "not_followed": [], "log": "the/log"}
+    summary: dict[str, object] = {"complete": True, "played": True, "stored": [], "not_followed": [], "books": [], "log": "the/log"}
     summary |= dict.fromkeys(("frames", "events", "rows_written", "gaps", "gaps_open", "book_resyncs"), 0)
     summary |= dict.fromkeys(replay.LOST, 0) | lost
     buffer = io.StringIO()
@@ -329,3 +329,30 @@ def test_sigterm_ends_a_command_like_ctrl_c() -> None:
     with pytest.raises(KeyboardInterrupt):
         run(work)
     assert cleaned == [True]
+
+
+@pytest.mark.parametrize(
+    ("counts", "resyncs", "told"),
+    [
+        ([], 0, ""),
+        ([(0, 0, True)], 0, ""),
+        ([(1_200, 1_200, True), (40, 40, True)], 0, "books: 1,240 of 1,240 recorded changes applied"),
+        ([(290, 0, False)], 3, "books: 0 of 290 recorded changes applied: the recording has no sequence ids to follow"),
+        ([(290, 0, False), (10, 10, True)], 3, "books: 10 of 300 recorded changes applied: 290 have no sequence ids to follow"),
+        (
+            [(117, 1, True)], 0,
+            "books: 1 of 117 recorded changes applied: the others were played before the book was there; --speed 1 leaves it time",
+        ),
+        ([(117, 1, True)], 2, "books: 1 of 117 recorded changes applied"),
+    ],
+)  # fmt: skip
+def test_a_replay_says_how_many_changes_of_books_were_applied(counts: list[tuple[int, int, bool]], resyncs: int, told: str) -> None:
+    books = [{"recorded": recorded, "applied": applied, "has_ids": has_ids} for recorded, applied, has_ids in counts]
+    assert replay.told_of_books(books, resyncs) == told
+
+
+def test_changes_of_books_are_counted_by_instrument() -> None:
+    pulse = Pulse()
+    for number, name in enumerate([BTC, BTC, "cryptopair_binance_ethusdt"], 1):
+        pulse.take(BookDelta(name, number, number, None, [], [], 1, 1))
+    assert pulse.book_changes == {BTC: 2, "cryptopair_binance_ethusdt": 1}

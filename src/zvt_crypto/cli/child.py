@@ -28,6 +28,15 @@ class Held(msgspec.Struct, frozen=True):
     interval: str | None = None
 
 
+class HeldBooks(msgspec.Struct, frozen=True):
+    """How often a capture changes a book, and whether its messages tell what they follow."""
+
+    native: str
+    kinds: tuple[Kind, ...]
+    changes: int
+    is_chained: bool
+
+
 class EmulatorPlace(msgspec.Struct, frozen=True):
     """Where it listens; of a capture also what it holds."""
 
@@ -36,8 +45,10 @@ class EmulatorPlace(msgspec.Struct, frozen=True):
     exchanges: dict[str, dict[str, str]] = {}
     exchange: str = ""
     holds: list[Held] = []
+    books: list[HeldBooks] = []
     first_ns: int | None = None
     frames: int = 0
+    damage: list[str] = []
 
 
 class EmulatorProcess:

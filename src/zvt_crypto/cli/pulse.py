@@ -20,6 +20,7 @@ class Pulse:
         self.closed: deque[Kline] = deque(maxlen=8)
         self.klines_closed = 0
         self.resyncs = 0
+        self.book_changes: Counter[str] = Counter()  # applied, by instrument
         self.gaps_open: dict[tuple[str, str, str | None, int, int | None], Gap] = {}
         self.gaps_seen = 0
         self.streams: dict[str, StreamStatus] = {}
@@ -35,6 +36,8 @@ class Pulse:
             case Trade() | BookDelta():
                 if event.recv_ns and event.event_ns >= self._since_ns:
                     self._lags_ms.append((event.recv_ns - event.event_ns) / 1e6)
+                if isinstance(event, BookDelta):
+                    self.book_changes[event.instrument] += 1
             case Kline():
                 if event.final and event.source == "venue":
                     self.klines_closed += 1

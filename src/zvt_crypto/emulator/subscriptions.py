@@ -36,6 +36,8 @@ _OWN: Mapping[str, Mapping[str, tuple[str, ...]]] = MappingProxyType(
 )
 _BOOK_OF_LEVELS = re.compile(r"depth\d+")  # Bybit's, of any depth: told under the name that is asked for
 _CONTRACTS: tuple[Kind, ...] = ("perp", "future")
+# What a message with a whole book has, of every exchange; and what came to OKX's in 2023.
+_WHOLE, _OKX_ID = b'"snapshot"', b'"prevSeqId"'
 
 
 class Held(NamedTuple):
@@ -48,15 +50,43 @@ class Held(NamedTuple):
     interval: Interval | None
 
 
+class Books(NamedTuple):
+    """How often a recording changes the book of a symbol. `is_chained`: messages tell what they follow; else none can be applied."""
+
+    native: str
+    kinds: tuple[Kind, ...]
+    changes: int
+    is_chained: bool
+
+
+def books_of(capture: Capture) -> tuple[Books, ...]:
+    """Of each symbol that has books which a connector can follow. Whole books are no changes."""
+    found: dict[tuple[str, str], list[bytes]] = {}
+    followed = {(c.market, c.symbol, c.name) for c in capture.channels() if "depth" in _names(capture.exchange, c)}
+    for frame in capture.frames:
+        if (frame.market, frame.symbol, frame.stream.partition("@")[2]) in followed:
+            found.setdefault((frame.market, frame.symbol), []).append(frame.payload)
+    made = []
+    for (market, symbol), payloads in found.items():
+        changes = [payload for payload in payloads if _WHOLE not in payload]
+        is_chained = capture.exchange != "okx" or any(_OKX_ID in payload for payload in changes)
+        made.append(Books(symbol, _kinds(market), len(changes), is_chained))
+    return tuple(made)
+
+
 def subscriptions_of(capture: Capture) -> tuple[Held, ...]:
     """Everything that a connector of the capture's exchange can follow of it, each once, in the order of symbols."""
     made: dict[Held, None] = {}
     for channel in capture.channels():
-        kinds: tuple[Kind, ...] = ("pair",) if channel.market == "spot" else _CONTRACTS
+        kinds = _kinds(channel.market)
         interval = _interval(channel.name)
         names = ("kline",) if interval is not None else _names(capture.exchange, channel)
         made.update(dict.fromkeys(Held(capture.exchange, channel.symbol, kinds, name, interval) for name in names))
     return tuple(made)
+
+
+def _kinds(market: str) -> tuple[Kind, ...]:
+    return ("pair",) if market == "spot" else _CONTRACTS
 
 
 def _interval(name: str) -> Interval | None:

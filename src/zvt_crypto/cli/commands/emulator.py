@@ -201,12 +201,13 @@ def _told(world: Any) -> dict[str, Any]:
     """What a parent wants to know of a capture."""
     if world.mode != "replay":
         return {}
-    from zvt_crypto.emulator.subscriptions import subscriptions_of
+    from zvt_crypto.emulator.subscriptions import books_of, subscriptions_of
 
     capture = world.capture
     channels = [{"market": c.market, "symbol": c.symbol, "name": c.name} for c in world.channels()]
     holds = [one._asdict() for one in subscriptions_of(capture)]
-    return {"exchange": capture.exchange, "channels": channels, "holds": holds, "first_ns": capture.first_ns, "frames": len(capture.frames)}
+    told = {"exchange": capture.exchange, "channels": channels, "holds": holds, "books": [one._asdict() for one in books_of(capture)]}
+    return told | {"first_ns": capture.first_ns, "frames": len(capture.frames), "damage": capture.damage}
 
 
 async def _parent_gone() -> None:

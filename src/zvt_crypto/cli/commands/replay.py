@@ -220,8 +220,21 @@ async def _summary(node: Node, place: EmulatorPlace, complete: bool) -> dict[str
         "not_followed": _not_followed(node, place), "gaps": pulse.gaps_seen,
         "gaps_open": sum(gap.instrument in node.followed() for gap in gaps), "book_resyncs": pulse.resyncs,
         "unreadable": _counted(node, "venue_malformed"), "disbelieved": _counted(node, "trades_disbelieved"),
+        "books": _books(node, place), "damage": place.damage,
         "refused": node.recorder.wrong, "dropped": node.recorder.dropped, "log": str(log_file(node.settings)), "stored": stored,
     }  # fmt: skip
+
+
+def _books(node: Node, place: EmulatorPlace) -> list[dict[str, Any]]:
+    """Of each followed book: how often the recording changes it, and how many of these changes were applied to a valid one."""
+    made = []
+    followed = {s.instrument for ingest in node.platform.ingests for s in ingest.subscriptions if s.channel == "depth"}
+    for held in place.books:
+        found = next((i for kind in held.kinds if (i := node.instruments().find_native(place.exchange, kind, held.native))), None)
+        if found is not None and found.id in followed:
+            applied = node.pulse.book_changes[found.id]
+            made.append({"entity_id": found.id, "recorded": held.changes, "applied": applied, "has_ids": held.is_chained})
+    return made
 
 
 def _counted(node: Node, name: str) -> int:
@@ -250,6 +263,8 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
         f"{summary['gaps']} gaps ({summary['gaps_open']} open), {summary['book_resyncs']} book resyncs",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+    if summary["played"] and (told := told_of_books(summary["books"], summary["book_resyncs"])):
+        console.print(told, markup=False, soft_wrap=True)
     for row in summary["stored"]:
         klines = ", ".join(f"{count} {interval}" for interval, count in row["klines"].items()) or "no"
         console.print(f"  {row['entity_id']}: {row['trades']:,} trades, {klines} klines", markup=False, soft_wrap=True)
@@ -261,6 +276,20 @@ def _print(console: Console, summary: dict[str, Any], folder: Path) -> None:
         console.print(f"not stored: {lost}; why is in {summary['log']}", markup=False, soft_wrap=True)
     named = summary["stored"][0]["entity_id"] if summary["stored"] else "SYMBOL"
     console.print(f"to look at it: zvt-crypto kdata {named} --data-dir {folder}", markup=False, soft_wrap=True)
+
+
+def told_of_books(books: list[dict[str, Any]], resyncs: int) -> str:
+    """How many changes of books were applied: no break of a book that nobody followed is no proof. "" where none is recorded."""
+    recorded, applied = (sum(book[name] for book in books) for name in ("recorded", "applied"))
+    if not recorded:
+        return ""
+    nameless = sum(book["recorded"] for book in books if not book["has_ids"])
+    why = ""
+    if nameless:
+        why = f": {'the recording has' if nameless == recorded else f'{nameless:,} have'} no sequence ids to follow"
+    elif 2 * applied < recorded and not resyncs:
+        why = ": the others were played before the book was there; --speed 1 leaves it time"
+    return f"books: {applied:,} of {recorded:,} recorded changes applied{why}"
 
 
 def _lost(summary: dict[str, Any]) -> str:
