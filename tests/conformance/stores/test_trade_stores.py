@@ -9,7 +9,7 @@ import pytest
 
 from stores_fixtures import KNOWN, PAIR, PERP, START, TRADE, trade
 from zvt_crypto.domain.errors import ConstraintViolated
-from zvt_crypto.domain.time import NS_PER_DAY
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MS
 from zvt_crypto.ports import TradeStore, Written
 
 
@@ -34,6 +34,46 @@ async def test_a_known_trade_is_left_as_it_is(trade_store):
     await trade_store.append([trade()], KNOWN)
     await trade_store.append([trade(price=1.0)], KNOWN)
     assert await trade_store.read(PAIR.id) == [trade()]
+
+
+@pytest.mark.parametrize("count", [3, 500], ids=str)
+@pytest.mark.parametrize("live_first", [True, False])
+async def test_live_milliseconds_and_the_microseconds_of_a_file_are_one_trade(trade_store, sql, count, live_first):
+    live = [trade(n) for n in range(count)]
+    file = [trade(n, event_ns=START + n * NS_PER_MS + 456_000) for n in range(count)]
+    first, second = (live, file) if live_first else (file, live)
+    assert await trade_store.append(first, KNOWN) == Written(count)
+    assert await trade_store.append(second, KNOWN) == Written(0, 0, count)
+    assert await trade_store.read(PAIR.id) == first
+    assert await sql.fetchval("SELECT sum(quantity) FROM trade") == pytest.approx(count * 0.00123)
+
+
+async def test_of_one_id_within_a_millisecond_the_first_of_a_batch_stays(trade_store):
+    rows = [trade(1, event_ns=START + 456_000), trade(2), trade(1, event_ns=START), trade(1, event_ns=START + 999_999)]
+    assert await trade_store.append(rows, KNOWN) == Written(2, 0, 2)
+    assert await trade_store.read(PAIR.id) == [rows[0], rows[1]]
+
+
+async def test_the_edges_of_a_millisecond_and_other_streams_and_instruments_are_other_trades(trade_store):
+    await trade_store.append([trade(event_ns=START + 999_000)], KNOWN)
+    others = [
+        trade(event_ns=START + NS_PER_MS),
+        trade(event_ns=START - 1_000),
+        trade(stream="agg"),
+        trade(instrument=PERP.id),
+        trade(7),
+    ]
+    assert await trade_store.append([*others, trade()], KNOWN) == Written(5, 0, 1)
+    assert len(await trade_store.read(PAIR.id)) == 5
+
+
+async def test_a_batch_over_midnight_finds_what_either_day_holds(trade_store):
+    midnight = START + 120 * 10**9
+    live = [trade(n, event_ns=midnight + (n - 2) * NS_PER_MS) for n in range(4)]
+    await trade_store.append(live[1:3], KNOWN)
+    file = [trade(n, event_ns=t.event_ns + 999_000) for n, t in enumerate(live)]
+    assert await trade_store.append(file, KNOWN) == Written(2, 0, 2)
+    assert await trade_store.read(PAIR.id) == [file[0], live[1], live[2], file[3]]
 
 
 async def test_two_streams_of_one_instrument_do_not_mix(trade_store):

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import get_args
 
 from zvt_crypto.domain.market import Trade, TradeStream
+from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.ports import LateMinute, Written
 from zvt_crypto.stores.postgres.keys import Keys
 from zvt_crypto.stores.postgres.partitions import Partitions, day_of, despite_drops
@@ -23,6 +24,29 @@ _COLUMNS = "instrument_id, stream, event_ns_rest, event_time, known_at, price, q
 _TYPES = ["int4", "int2", "int2", "timestamptz", "timestamptz", "float8", "float8", "bool", "text"]
 _KEY = itemgetter(0, 3, 1, 8)
 _INSERT = f"INSERT INTO trade ({_COLUMNS}) SELECT {_COLUMNS} FROM {{incoming}} n ON CONFLICT DO NOTHING"
+# One trade has several times: live in milliseconds, in the exchange's files in microseconds.
+# OFFSET keeps it one look into the primary key for each row: joined by a hash, it would read the whole day.
+_INSERT_UNKNOWN = f"""
+INSERT INTO trade ({_COLUMNS}) SELECT {_COLUMNS} FROM {{incoming}} n
+WHERE NOT EXISTS (
+    SELECT FROM trade t
+    WHERE t.instrument_id = n.instrument_id AND t.stream = n.stream AND t.venue_trade_id = n.venue_trade_id
+      AND t.event_time >= date_trunc('milliseconds', n.event_time)
+      AND t.event_time < date_trunc('milliseconds', n.event_time) + interval '1 millisecond'
+      AND t.event_time BETWEEN {{low}} AND {{high}}
+    OFFSET 0)
+ON CONFLICT DO NOTHING
+"""
+# Whether anything is stored where the batch goes. The order makes the server use the primary key, whatever it believes of the rows.
+_IS_TAKEN = """
+SELECT FROM unnest($1::int4[], $2::int2[], $3::timestamptz[], $4::timestamptz[]) AS s(instrument_id, stream, low, high)
+WHERE (
+    SELECT true FROM trade t
+    WHERE t.instrument_id = s.instrument_id AND t.stream = s.stream AND t.event_time BETWEEN s.low AND s.high
+      AND t.event_time BETWEEN $5 AND $6
+    ORDER BY t.event_time LIMIT 1)
+LIMIT 1
+"""
 _READ = "SELECT stream, venue_trade_id, price, quantity, taker_buys, event_time, event_ns_rest FROM trade WHERE instrument_id = $1"
 # Ids are text (UUIDs occur); of two numbers the longer is the greater.
 _ORDER = ("event_time", "event_ns_rest", "length(venue_trade_id)", "venue_trade_id")
@@ -53,7 +77,11 @@ class PostgresTrades:
         async with connection.transaction():
             with naming_rows("trade", self._keys, _COLUMNS):
                 batch = await Batch.open(connection, "incoming_trade", "trade", _TYPES, _COLUMNS, rows)
-                inserted = await batch.execute(_INSERT)
+                low_ns, high_ns = _whole_ms(min(row[3] for row in rows), max(row[3] for row in rows))
+                if await connection.fetchrow(_IS_TAKEN, *_spans(rows), low_ns, high_ns) is None:
+                    inserted = await batch.execute(_INSERT)
+                else:
+                    inserted = await batch.execute(_INSERT_UNKNOWN, low_ns, high_ns)
         return Written(inserted, 0, len(trades) - inserted)
 
     async def read(
@@ -117,12 +145,30 @@ class PostgresTrades:
 
 
 def _rows(trades: Sequence[Trade], keys: dict[str, int], known_at_ns: int) -> list[Row]:
+    """Sorted by key; of one id within one millisecond the first."""
+    firsts: dict[tuple[str, str, str, int], Trade] = {}
+    for t in trades:
+        firsts.setdefault((t.trade_id, t.instrument, t.stream, t.event_ns // NS_PER_MS), t)
     rows: list[Row] = [
         (keys[t.instrument], CODE[t.stream], t.event_ns % 1000, t.event_ns, known_at_ns, t.price, t.quantity, t.side == "buy", t.trade_id)
-        for t in trades
+        for t in firsts.values()
     ]
     rows.sort(key=_KEY)
     return rows
+
+
+def _spans(rows: Iterable[Row]) -> tuple[Sequence[int], ...]:
+    """(keys, streams, lows, highs): of each instrument and stream the whole milliseconds from the first trade to the last."""
+    spans: dict[tuple[int, int], list[int]] = {}
+    for row in rows:  # by time within an instrument
+        span = spans.setdefault((row[0], row[1]), [row[3], row[3]])
+        span[1] = row[3]
+    bounds = (_whole_ms(*span) for span in spans.values())
+    return tuple(zip(*((*key, *bound) for key, bound in zip(spans, bounds, strict=True)), strict=True))
+
+
+def _whole_ms(low_ns: int, high_ns: int) -> tuple[int, int]:
+    return low_ns // NS_PER_MS * NS_PER_MS, high_ns // NS_PER_MS * NS_PER_MS + NS_PER_MS - 1
 
 
 def _cut(at_ns: int | None) -> int | None:
