@@ -408,7 +408,7 @@ class ColumnCache(Protocol):
 
 
 class TradeStore(Protocol):
-    """Trades, deduplicated by (instrument, stream, venue id)."""
+    """Trades, deduplicated by (instrument, stream, venue id, millisecond): exchanges tell one trade's time more and less exactly."""
 
     async def append(self, trades: Sequence[Trade], known_at_ns: int) -> Written:
         """Store; those known already are left as they are."""
