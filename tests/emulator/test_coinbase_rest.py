@@ -83,10 +83,10 @@ def test_a_pair_that_is_listed_in_usdc_itself_is_no_other_name() -> None:
     assert float(rows["ETH-USDC"]["price"]) > float(rows["ETH-USD"]["price"])
 
 
-def test_a_long_listing_tells_no_tickers_and_each_product_its_own() -> None:
+def test_a_long_listing_tells_listing_prices_and_each_product_its_own() -> None:
     desk = coinbase_desk(symbols=[Symbol("spot", f"C{number}", "EUR", "10", "0.01", "0.1", 100) for number in range(101)])
     rows = desk.ask("market/products")["products"]
-    assert (len(rows), {row["price"] for row in rows}) == (101, {""})
+    assert (len(rows), {(row["price"], row["volume_24h"]) for row in rows}) == (101, {("10", "0")})
     assert float(desk.ask("market/products/C7-EUR")["price"]) > 0
 
 

@@ -11,7 +11,7 @@ from zvt_crypto.emulator.model import Agg, Bar, BookImage, Day, Depth, FundingRo
 from zvt_crypto.sim.chance import Chance, generator
 from zvt_crypto.sim.crowd import Crowd, Temper
 from zvt_crypto.sim.matching import Fill, MatchingBook, Side
-from zvt_crypto.sim.past import DAY_NS, MINUTES, DayTrades, Past
+from zvt_crypto.sim.past import DAY_NS, MINUTES, DayTrades, Ints, Past, Shelf
 
 FUNDING_NS = 8 * 3600 * NS_PER_S
 FIRST_TRADE_ID = 1_000_000_000  # of the live market; the past counts down from it
@@ -20,15 +20,34 @@ FIRST_UPDATE_ID = 10_000_000_000
 _USDM_ID_STEP = 7  # USD-M shares its update ids among all symbols: one symbol's jump
 _PAST_TRADES = 12  # a minute: the past is told in fewer, larger trades than the present
 _WARM_RATE = 4.0  # orders a second while nobody looks: a busy market, too, starts at once
+_SHARED_AMONG = 50  # instruments that may hold as much as they want; more of them share what these would
 _KEPT_TRADES = 200_000
+_KEPT_TRADES_ALL = 2_500_000  # of a longer listing, about a gigabyte
 _KEPT_MINUTES = 600_000  # more than a year
-_KEPT_DAYS = 6  # days of the past whose minutes are held
+_KEPT_MINUTES_ALL = 6_000_000  # of a longer listing, about two
+_KEPT_MINUTES_LEAST = 3_000  # two days: the ticker sums one
+_KEPT_TRADES_LEAST = 1_200  # a page of any exchange, and the tenth that goes at once
+_PAST_DAYS = 120  # days of past trades, 0.6 MB each
+_PAST_DAYS_BARS = 500  # days of past minutes, 0.6 MB each
+_PAST_WALKS = 60  # 0.7 MB each at 60 days
+
+
+class Room:
+    """What the instruments of one market may hold together; `symbols` is how many there are."""
+
+    def __init__(self, symbols: int) -> None:
+        many = symbols > _SHARED_AMONG
+        self.trades = max(_KEPT_TRADES_LEAST, _KEPT_TRADES_ALL // symbols) if many else _KEPT_TRADES
+        self.minutes = max(_KEPT_MINUTES_LEAST, _KEPT_MINUTES_ALL // symbols) if many else _KEPT_MINUTES
+        self.past_trades: Shelf[DayTrades] = Shelf(_PAST_DAYS)
+        self.past_minutes: Shelf[list[Bar]] = Shelf(_PAST_DAYS_BARS)
+        self.walks: Shelf[Ints] = Shelf(_PAST_WALKS)
 
 
 class MarketInstrument:
     """State of one listing. `act` lets the crowd move; `close_minute` ends a bar. Time only moves through these two."""
 
-    def __init__(self, listing: Listing, seed: object, live_ns: int, price_e8: int, temper: Temper, history_days: int) -> None:
+    def __init__(self, listing: Listing, seed: object, live_ns: int, price_e8: int, temper: Temper, history_days: int, room: Room) -> None:
         self.listing = listing
         self.live_ns = live_ns
         self.now_ns = live_ns
@@ -45,7 +64,10 @@ class MarketInstrument:
             end_id=FIRST_TRADE_ID,
             typical_lots=temper.typical_lots * max(1.0, temper.events_per_s * 60 / _PAST_TRADES),  # volumes join, too
             trades_per_minute=_PAST_TRADES,
+            shelf=room.past_trades,
+            walks=room.walks,
         )
+        self._room = room
         self._step = 1 if listing.market == "spot" else _USDM_ID_STEP
         self.update_id = FIRST_UPDATE_ID
         self.trades_kept: list[Trade] = []
@@ -53,7 +75,6 @@ class MarketInstrument:
         self._next_agg_id = FIRST_AGG_ID
         self._minutes: list[Bar] = []
         self.minute = flat(live_ns, ticks * listing.tick_e8)
-        self._past_minutes: dict[int, list[Bar]] = {}
         self._closed_day: tuple[int, int, Bar | None] = (0, 0, None)  # forming open, close before, the closed minutes as one
         self.pages = BarPages(self.minutes, self._seconds, lambda: (self.past.first_ns if history_days else live_ns, self.now_ns))
         self._take_changes()
@@ -81,8 +102,8 @@ class MarketInstrument:
         self.now_ns = at_ns
         closed = self.minute
         self._minutes.append(closed)
-        if len(self._minutes) > _KEPT_MINUTES:
-            del self._minutes[: _KEPT_MINUTES // 10]
+        if len(self._minutes) > self._room.minutes:
+            del self._minutes[: self._room.minutes // 10]
         self.minute = flat(at_ns, closed.close)
         return closed
 
@@ -111,8 +132,8 @@ class MarketInstrument:
                 self._next_agg_id += 1
         self.trades_kept += trades
         self.aggs_kept += aggs
-        if len(self.trades_kept) > _KEPT_TRADES:
-            del self.trades_kept[: _KEPT_TRADES // 10]
+        if len(self.trades_kept) > self._room.trades:
+            del self.trades_kept[: self._room.trades // 10]
             del self.aggs_kept[: bisect_left(self.aggs_kept, self.trades_kept[0].id, key=lambda agg: agg.first_id)]
         return trades, aggs
 
@@ -257,12 +278,7 @@ class MarketInstrument:
     # ── The past ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _past_day(self, index: int) -> list[Bar]:
-        bars = self._past_minutes.get(index)
-        if bars is None:
-            if len(self._past_minutes) >= _KEPT_DAYS:
-                self._past_minutes.pop(next(iter(self._past_minutes)))
-            bars = self._past_minutes[index] = _minutes_of(self.past.day(index), self.listing)
-        return bars
+        return self._room.past_minutes.get((self.past, index), lambda: _minutes_of(self.past.day(index), self.listing))
 
     def _past_trades(self, day: DayTrades, low: int, high: int) -> list[Trade]:
         tick, lot = self.listing.tick_e8, self.listing.lot_e8

@@ -13,9 +13,9 @@ from typing import Literal
 import msgspec
 
 from zvt_crypto.domain.errors import BadInput, shown
-from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS
-from zvt_crypto.emulator.bars import INTERVALS, floor_open
-from zvt_crypto.emulator.instrument import MarketInstrument
+from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_MINUTE, NS_PER_MS
+from zvt_crypto.emulator.bars import INTERVALS, flat, floor_open
+from zvt_crypto.emulator.instrument import FUNDING_NS, MarketInstrument, Room
 from zvt_crypto.emulator.listings import Listings
 from zvt_crypto.emulator.model import (
     Agg,
@@ -28,6 +28,7 @@ from zvt_crypto.emulator.model import (
     Listing,
     Mark,
     Market,
+    Resting,
     Trade,
     read_e8,
 )
@@ -36,10 +37,12 @@ from zvt_crypto.sim.crowd import Temper
 from zvt_crypto.sim.matching import Side
 
 _WARM_NS = 5 * NS_PER_MINUTE  # the crowd trades this long before anybody looks, so that the books have a shape
-# Of a market that lists more than these, an instrument trades from the first moment somebody asks for it; what it did before is then made
-# up for, to the same trades. One costs 12 ms to begin, a third of a megabyte, and 40 us a second.
+# Of a market that lists more than these, an instrument trades only while somebody watches it; what it did before, or between two
+# questions, is made up for when it is asked, to the same trades. One costs 12 ms to begin, and 40 us for each second of trading.
 _AWAKE_MOST = 50
 _MOST_DAYS = 3_000
+SLICE_ORDERS = 5_000  # a tenth of a second's work
+_LISTED_RATE = 10_000  # of funding, before the first trade: one basis point
 # What happens first when times are equal: a minute ends before the trade that opens the next one.
 _MINUTE, _STREAM, _ORDER = 0, 1, 2
 
@@ -130,13 +133,22 @@ class _Stream:
 
 
 class _Lane:
-    """An instrument and who watches it. It sleeps until `start` has made it."""
+    """An instrument and who watches it. It sleeps until `start` has made it.
 
-    __slots__ = ("_instrument", "_start", "immediate", "index", "is_gone", "key", "streams")
+    is_timed: the world's agenda moves it; else it stands where it was last asked, and catches up when it is asked again.
+    turn: entries of the agenda with another one are void.
+    told: its ticker, when that was last asked.
+    """
 
-    def __init__(self, listing: Listing, index: int, start: Callable[[_Lane], MarketInstrument]) -> None:
+    __slots__ = ("_instrument", "_start", "immediate", "index", "is_gone", "is_timed", "key", "minute_ns", "streams", "told", "turn")
+
+    def __init__(self, listing: Listing, index: int, first_minute_ns: int, start: Callable[[_Lane], MarketInstrument]) -> None:
         self._start = start
         self._instrument: MarketInstrument | None = None
+        self.minute_ns = first_minute_ns  # when its forming minute ends
+        self.is_timed = False
+        self.turn = 0
+        self.told: Day | None = None
         self.index = index
         self.key: tuple[Market, str] = (listing.market, listing.symbol)
         self.is_gone = False
@@ -150,6 +162,11 @@ class _Lane:
         return self._instrument
 
     @property
+    def price(self) -> int | None:
+        """The last one, as far as it has traded; None where it has not been made yet."""
+        return None if self._instrument is None else self._instrument.minute.close
+
+    @property
     def instrument(self) -> MarketInstrument:
         """As `wake`."""
         return self._instrument or self.wake()
@@ -159,9 +176,13 @@ class MarketWorld:
     """The synthetic exchange. `events_per_s` is the mean rate of orders of each instrument; `history_days` how much past it has.
 
     Time moves through `poll` (or `advance`) alone and never goes back. Raises BadInput for settings out of bounds.
+
+    most_orders: how many orders one `advance` lets through at most, so that who serves is never busy for long; the rest come with
+    the next ones, and until then it is earlier here. 0: all that are due.
     """
 
     mode: Literal["market", "replay"] = "market"
+    most_orders = 0
 
     def __init__(
         self,
@@ -178,19 +199,23 @@ class MarketWorld:
             raise BadInput(f"history_days {history_days} is out of range: 1 to {_MOST_DAYS}")
         live_ns = start_ns // NS_PER_MINUTE * NS_PER_MINUTE - _WARM_NS
         self._lanes: dict[tuple[Market, str], _Lane] = {}
+        self._prices: dict[tuple[Market, str], int] = {}  # at which they were listed
         self._listings = Listings()
         self._heap: list[tuple[int, int, int, int, _Stream | None]] = []
         self._by_index: list[_Lane] = []
         self._out: list[Emission] = []
         self._events = 0
         self._watches = 0
+        self._is_behind = False
         self._now_ns = start_ns
         self._seed, self._events_per_s = seed, events_per_s
+        self._is_lazy = len(symbols) > _AWAKE_MOST
+        self._room = Room(max(len(symbols), _AWAKE_MOST))
         for symbol in symbols:
             self._add(symbol, live_ns, start_ns, history_days)
-        if len(symbols) <= _AWAKE_MOST:
+        if not self._is_lazy:
             for lane in self._by_index:
-                lane.wake()
+                self._time(lane)
 
     def _add(self, symbol: Symbol, live_ns: int, begin_ns: int, history_days: int) -> _Lane:
         listing = listing_of(symbol, live_ns - history_days * 1440 * NS_PER_MINUTE)
@@ -198,29 +223,47 @@ class MarketWorld:
         temper = Temper(self._events_per_s, volatility=symbol.volatility, typical_lots=symbol.lots)
 
         def start(lane: _Lane) -> MarketInstrument:
-            made = MarketInstrument(listing, self._seed, live_ns, read_e8(symbol.price), temper, history_days)
-            self._catch_up(lane, made, live_ns, begin_ns)
+            made = MarketInstrument(listing, self._seed, live_ns, read_e8(symbol.price), temper, history_days, self._room)
+            self._catch_up(lane, made, begin_ns)
+            made.begin()
             return made
 
-        lane = _Lane(listing, len(self._by_index), start)
+        lane = _Lane(listing, len(self._by_index), live_ns + NS_PER_MINUTE, start)
+        self._prices[lane.key] = read_e8(symbol.price) // listing.tick_e8 * listing.tick_e8
         self._lanes[lane.key] = lane
         self._by_index.append(lane)
         return lane
 
-    def _catch_up(self, lane: _Lane, instrument: MarketInstrument, live_ns: int, begin_ns: int) -> None:
-        """Let an instrument that wakes do what it would have done by now: warm up to `begin_ns`, then trade at its own rate."""
-        minute_ns = live_ns + NS_PER_MINUTE
-        for until_ns in (begin_ns, self._now_ns):
-            while (at_ns := min(minute_ns, instrument.crowd.next_ns)) <= until_ns:
-                if at_ns == minute_ns:
-                    instrument.close_minute(at_ns)
-                    minute_ns += NS_PER_MINUTE
-                else:
-                    instrument.act(with_quote=False)
-                    self._events += 1
-            instrument.begin()
-        heappush(self._heap, (instrument.crowd.next_ns, _ORDER, lane.index, 0, None))
-        heappush(self._heap, (minute_ns, _MINUTE, lane.index, 0, None))
+    def _catch_up(self, lane: _Lane, instrument: MarketInstrument, until_ns: int) -> None:
+        """Let an instrument that nobody watches do what it would have done by then."""
+        while (at_ns := min(lane.minute_ns, instrument.crowd.next_ns)) <= until_ns:
+            if at_ns == lane.minute_ns:
+                instrument.close_minute(at_ns)
+                lane.minute_ns += NS_PER_MINUTE
+            else:
+                instrument.act(with_quote=False)
+                self._events += 1
+
+    def _present(self, lane: _Lane) -> MarketInstrument:
+        """The instrument as it is now."""
+        instrument = lane.instrument
+        if not lane.is_timed:
+            self._catch_up(lane, instrument, self._now_ns)
+        return instrument
+
+    def _time(self, lane: _Lane) -> None:
+        """From now on time moves the instrument by itself."""
+        instrument = self._present(lane)
+        if not lane.is_timed:
+            lane.is_timed = True
+            heappush(self._heap, (instrument.crowd.next_ns, _ORDER, lane.index, lane.turn, None))
+            heappush(self._heap, (lane.minute_ns, _MINUTE, lane.index, lane.turn, None))
+
+    def _let_be(self, lane: _Lane) -> None:
+        """Of a long listing, who is not watched any more costs nothing until somebody asks."""
+        if self._is_lazy and lane.is_timed and not lane.immediate and not lane.streams:
+            lane.is_timed = False
+            lane.turn += 1
 
     # ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -231,27 +274,35 @@ class MarketWorld:
         return out
 
     def advance(self, now_ns: int) -> None:
-        """Let everything happen that is due up to and including `now_ns`."""
-        heap = self._heap
+        """Let everything happen that is due up to and including `now_ns`, or as much of it as `most_orders` allow."""
+        heap, last = self._heap, self._events + self.most_orders
+        self._is_behind = False
         while heap and heap[0][0] <= now_ns:
-            at_ns, rank, index, _, stream = heappop(heap)
+            if self.most_orders and self._events >= last:
+                self._is_behind = True
+                return
+            at_ns, rank, index, serial, stream = heappop(heap)
             lane = self._by_index[index]
             self._now_ns = at_ns
             if lane.is_gone:
                 continue
-            if rank == _ORDER:
-                self._order(lane)
-                heappush(heap, (lane.instrument.crowd.next_ns, _ORDER, index, 0, None))
-            elif rank == _MINUTE:
-                self._minute(lane, at_ns)
-                heappush(heap, (at_ns + NS_PER_MINUTE, _MINUTE, index, 0, None))
-            elif stream is not None:
+            if stream is not None:
                 self._beat(lane, stream, at_ns)
+            elif serial != lane.turn:
+                continue
+            elif rank == _ORDER:
+                self._order(lane)
+                heappush(heap, (lane.instrument.crowd.next_ns, _ORDER, index, serial, None))
+            else:
+                self._minute(lane, at_ns)
+                heappush(heap, (lane.minute_ns, _MINUTE, index, serial, None))
         self._now_ns = max(self._now_ns, now_ns)
 
     def next_ns(self, now_ns: int) -> int | None:
         """World.next_ns: streams with a rhythm speak on its grid only, so nothing is due before."""
         grid_ns: int | None = None
+        if self._is_behind:
+            return self._heap[0][0]
         for lane in self._lanes.values():
             if lane.immediate:
                 return self._heap[0][0]
@@ -267,7 +318,9 @@ class MarketWorld:
     def list_symbol(self, symbol: Symbol, at_ns: int | None = None) -> None:
         """List one more instrument, from the minute of `at_ns` (now) on. Raises BadInput where it is listed already."""
         live_ns = (self._now_ns if at_ns is None else at_ns) // NS_PER_MINUTE * NS_PER_MINUTE
-        self._add(symbol, live_ns, live_ns, history_days=0).wake()
+        lane = self._add(symbol, live_ns, live_ns, history_days=0)
+        if not self._is_lazy:
+            self._time(lane)
 
     def delist(self, market: Market, name: str) -> None:
         """Stop an instrument: it trades no more, and is listed no more. Raises BadInput."""
@@ -285,7 +338,7 @@ class MarketWorld:
         """Correct the newest closed minute after the fact, as exchanges do: one lot more at its close, sent once more to who listens."""
         self._listings.get(market, name)
         lane = self._lanes[market, name]
-        bar = lane.instrument.revise_minute()
+        bar = self._present(lane).revise_minute()
         for stream in lane.streams.values():
             if stream.kind == "kline" and stream.interval == "1m":
                 self._emit(lane, stream.name, BarEvent("1m", bar, True, self._now_ns))
@@ -303,6 +356,7 @@ class MarketWorld:
         if plan is None:
             return
         lane, kind, beat_ns, interval, levels = plan
+        self._time(lane)
         update_id = lane.instrument.update_id
         if beat_ns == 0:
             lane.immediate[kind] = stream
@@ -322,6 +376,7 @@ class MarketWorld:
             lane.immediate.pop(kind, None)
         elif (gone := lane.streams.pop(stream, None)) is not None:
             gone.kind = "gone"  # its beat may still stand in the heap
+        self._let_be(lane)
 
     def _plan(self, market: Market, stream: str) -> tuple[_Lane, str, int, str, int] | None:
         """(lane, kind, beat, interval, levels) of a stream; beat 0 = at once. What an exchange never sends is its dialect's affair."""
@@ -378,6 +433,7 @@ class MarketWorld:
         instrument = lane.instrument
         closing = [s for s in lane.streams.values() if s.kind == "kline" and s.interval != "1s" and floor_open(s.interval, at_ns) == at_ns]
         instrument.close_minute(at_ns)
+        lane.minute_ns += NS_PER_MINUTE
         for stream in closing:
             bar = instrument.pages.forming(stream.interval, at_ns - 1)
             if bar is not None:
@@ -424,7 +480,7 @@ class MarketWorld:
         return None
 
     def _of(self, listing: Listing) -> MarketInstrument:
-        instrument = self._lanes[listing.market, listing.symbol].instrument
+        instrument = self._present(self._lanes[listing.market, listing.symbol])
         instrument.now_ns = max(instrument.now_ns, self._now_ns)
         return instrument
 
@@ -446,11 +502,25 @@ class MarketWorld:
 
     def day(self, listing: Listing) -> Day | None:
         """World.day."""
-        return self._of(listing).day()
+        day = self._lanes[listing.market, listing.symbol].told = self._of(listing).day()
+        return day
 
     def mark(self, listing: Listing) -> Mark | None:
         """World.mark."""
         return self._of(listing).mark(self._now_ns)
+
+    def resting(self, listing: Listing) -> Resting | None:
+        """World.resting."""
+        key = listing.market, listing.symbol
+        lane, now_ns = self._lanes[key], self._now_ns
+        if lane.is_timed:
+            return None
+        day, price = lane.told, lane.price or self._prices[key]
+        if day is None:
+            day = Day(flat(floor_open("1m", now_ns), price), None, price, (price, 0), (price, 0), now_ns - NS_PER_DAY, now_ns)
+        next_funding_ns = (now_ns // FUNDING_NS + 1) * FUNDING_NS
+        mark = Mark(day.bar.close, day.bar.close, _LISTED_RATE, next_funding_ns, now_ns)
+        return Resting(day, mark, BookImage(0, now_ns, [day.bid], [day.ask]))
 
     def mark_bars(
         self, listing: Listing, kind: Literal["mark", "index"], interval: str, start_ns: int | None, end_ns: int | None, limit: int

@@ -124,6 +124,14 @@ class Mark(NamedTuple):
     event_ns: int
 
 
+class Resting(NamedTuple):
+    """What lists of tickers show of an instrument that does not move by itself: its listing price and no volume, or what it last told."""
+
+    day: Day
+    mark: Mark
+    best: BookImage
+
+
 class FundingRow(NamedTuple):
     """One settled funding."""
 
@@ -240,6 +248,10 @@ class World(Protocol):
 
     def mark(self, listing: Listing) -> Mark | None:
         """Mark, index and funding now."""
+        ...
+
+    def resting(self, listing: Listing) -> Resting | None:
+        """What a list shows of an instrument that does not move before somebody asks for it alone; None: it moves by itself."""
         ...
 
     def mark_bars(

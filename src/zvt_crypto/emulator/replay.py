@@ -262,6 +262,10 @@ class ReplayWorld:
         """World.mark: only what was recorded."""
         return self._of(listing).mark
 
+    def resting(self, listing: Listing) -> None:
+        """World.resting: what was recorded trades."""
+        return
+
     def mark_bars(
         self, listing: Listing, kind: Literal["mark", "index"], interval: str, start_ns: int | None, end_ns: int | None, limit: int
     ) -> list[Bar]:

@@ -28,6 +28,7 @@ from zvt_crypto.domain.time import NS_PER_S
 from zvt_crypto.emulator.dialect import Dialect, OpenRefused, Session
 from zvt_crypto.emulator.doors import ListeningDoor, tls_context
 from zvt_crypto.emulator.faults import Door
+from zvt_crypto.emulator.market import SLICE_ORDERS, MarketWorld
 
 _HIGH_WATER = 256 * 1024  # bytes unsent at which a reader counts as full
 _MOST_FRAME = 1 << 20  # bytes of a client's frame
@@ -112,6 +113,8 @@ class EmulatorServer:
 
     def __init__(self, dialect: Dialect, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.dialect = dialect
+        if isinstance(dialect.world, MarketWorld):
+            dialect.world.most_orders = SLICE_ORDERS
         self._clock = now_ns
         self.listeners: set[_Listener] = set()
         self._bell = asyncio.Event()

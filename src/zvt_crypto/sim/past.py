@@ -6,8 +6,8 @@ Every day holds the same number of trades, so that a trade id names its day by a
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ DAY_NS = MINUTES * MINUTE_NS
 _KEPT_DAYS = 4  # days of trades held at once, about 1 MB each at 12 trades a minute
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 class DayTrades(NamedTuple):
@@ -32,10 +33,33 @@ class DayTrades(NamedTuple):
     starts: Ints  # MINUTES + 1 entries
 
 
+class Shelf(Generic[T]):
+    """What was made last, `most` things at once, of all who share it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The thing of a key; made if it is not here any more."""
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = make()
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return found
+
+
 class Past:
     """`days` days of trades that end at `end_ns` with a trade at `end_price` ticks, whose id is `end_id - 1`.
 
     `rng(day)` gives that day's Generator (day -1: the walk of closes). Same arguments, same trades, in any order of asking.
+    Several may share a shelf of days, and one of walks.
     """
 
     def __init__(
@@ -49,6 +73,8 @@ class Past:
         trades_per_minute: int = 12,
         typical_lots: float = 100.0,
         volatility: float = 5e-4,
+        shelf: Shelf[DayTrades] | None = None,
+        walks: Shelf[Ints] | None = None,
     ) -> None:
         self.days = days
         self.end_ns = end_ns
@@ -60,8 +86,8 @@ class Past:
         self._typical_lots = typical_lots
         self._volatility = volatility
         self._end_price = end_price
-        self._closes: Ints | None = None
-        self._cache: OrderedDict[int, DayTrades] = OrderedDict()
+        self._shelf: Shelf[DayTrades] = Shelf(_KEPT_DAYS) if shelf is None else shelf
+        self._walks: Shelf[Ints] = Shelf(1) if walks is None else walks
 
     def day_of_time(self, at_ns: int) -> int:
         """Index of the day (0 = oldest) that holds the time."""
@@ -73,26 +99,19 @@ class Past:
 
     def day(self, index: int) -> DayTrades:
         """The trades of day `index`, 0 <= index < days."""
-        found = self._cache.get(index)
-        if found is None:
-            found = self._cache[index] = self._make(index)
-            if len(self._cache) > _KEPT_DAYS:
-                self._cache.popitem(last=False)
-        return found
+        return self._shelf.get((self, index), lambda: self._make(index))
 
     def _walk(self) -> Ints:
         """The close of every minute of the past, ticks; the last one is `end_price`."""
-        if self._closes is None:
-            rng = self._rng(-1)
-            steps = rng.standard_normal(self.days * MINUTES) * self._volatility
-            calm = np.repeat(np.exp(0.5 * rng.standard_normal(self.days * 24)), 60)  # volatility changes by the hour
-            ahead = np.cumsum((steps * calm)[::-1])[::-1]  # log distance from each minute's open to the end
-            self._closes = np.append(np.maximum(200, np.rint(self._end_price * np.exp(-ahead))).astype(np.int64), self._end_price)
-        return self._closes
+        rng = self._rng(-1)
+        steps = rng.standard_normal(self.days * MINUTES) * self._volatility
+        calm = np.repeat(np.exp(0.5 * rng.standard_normal(self.days * 24)), 60)  # volatility changes by the hour
+        ahead = np.cumsum((steps * calm)[::-1])[::-1]  # log distance from each minute's open to the end
+        return np.append(np.maximum(200, np.rint(self._end_price * np.exp(-ahead))).astype(np.int64), self._end_price)
 
     def _make(self, index: int) -> DayTrades:
         rng = self._rng(index)
-        path = self._walk()[index * MINUTES : (index + 1) * MINUTES + 1]
+        path = self._walks.get(self, self._walk)[index * MINUTES : (index + 1) * MINUTES + 1]
         counts = rng.multinomial(self.per_day, _weights(rng)).astype(np.int64)
         for minute in (0, MINUTES - 1):  # a day begins and ends with a trade, so that it stands alone
             if counts[minute] == 0:

@@ -12,6 +12,7 @@ from zvt_crypto.emulator.bars import INTERVALS
 from zvt_crypto.emulator.binance import wire
 from zvt_crypto.emulator.binance.limits import RATE_LIMITS
 from zvt_crypto.emulator.model import Listing, Market, World
+from zvt_crypto.emulator.tickers import listed_best, listed_day, listed_mark
 
 _USDM_DEPTH = (5, 10, 20, 50, 100, 500, 1000)
 _HOUR_MS = 3_600_000
@@ -166,31 +167,33 @@ def _mark_klines(kind: Literal["mark", "index"]) -> Callable[[Query], str]:
 
 def _day(q: Query) -> str:
     listings, many = q.listings()
-    days = [(one, q.world.day(one)) for one in listings]
+    days = [(one, listed_day(q.world, one) if many else q.world.day(one)) for one in listings]
     return _listed([wire.day_row(one, day) for one, day in days if day is not None], many or days[0][1] is None)
 
 
 def _price(q: Query) -> str:
     listings, many = q.listings()
-    days = [(one, q.world.day(one)) for one in listings]
+    days = [(one, listed_day(q.world, one) if many else q.world.day(one)) for one in listings]
     return _listed([wire.price_row(one, day) for one, day in days if day is not None], many or days[0][1] is None)
 
 
 def _quote(q: Query) -> str:
     listings, many = q.listings()
-    return _listed([wire.quote_row(one, q.world.book(one, 1)) for one in listings], many)
+    return _listed([wire.quote_row(one, listed_best(q.world, one) if many else q.world.book(one, 1)) for one in listings], many)
 
 
 def _premium_index(q: Query) -> str:
     listings, many = q.listings()
-    marks = [(one, q.world.mark(one)) for one in listings]
+    marks = [(one, listed_mark(q.world, one) if many else q.world.mark(one)) for one in listings]
     return _listed([wire.mark_row(one, mark) for one, mark in marks if mark is not None], many or marks[0][1] is None)
 
 
 def _funding_rate(q: Query) -> str:
     start_ns, end_ns = q.times()
     limit = q.limit(100, 1000)
-    rows = [(row, one) for one in q.listings()[0] for row in q.world.funding(one, start_ns, end_ns, limit)]
+    listings, many = q.listings()
+    asked = [one for one in listings if not many or q.world.resting(one) is None]
+    rows = [(row, one) for one in asked for row in q.world.funding(one, start_ns, end_ns, limit)]
     rows.sort(key=lambda pair: (pair[0].time_ns, pair[1].symbol))
     rows = rows[:limit] if start_ns is not None else rows[-limit:]
     return _listed([wire.funding_row(one, row) for row, one in rows], True)

@@ -12,6 +12,7 @@ import msgspec
 from zvt_crypto.domain.time import NS_PER_MS
 from zvt_crypto.emulator.bybit import wire
 from zvt_crypto.emulator.model import Listing, Market, World
+from zvt_crypto.emulator.tickers import listed_day, listed_mark
 
 PREFIX = "/v5/market/"
 PRIVATE = ("/v5/order/", "/v5/position/", "/v5/account/", "/v5/execution/", "/v5/asset/", "/v5/user/")
@@ -188,9 +189,14 @@ def _trades(q: Query) -> str:
 
 
 def _tickers(q: Query) -> str:
-    chosen = [q.listing()] if "symbol" in q.values else list(q.listings().values())
-    known = [(one, day, None if one.market == "spot" else q.world.mark(one)) for one in chosen if (day := q.world.day(one)) is not None]
-    return _listed(q, [wire.ticker_row(*row) for row in known])
+    world = q.world
+    if "symbol" in q.values:
+        one = q.listing()
+        known = [(one, world.day(one), None if one.market == "spot" else world.mark(one))]
+    else:
+        chosen = q.listings().values()
+        known = [(one, listed_day(world, one), None if one.market == "spot" else listed_mark(world, one)) for one in chosen]
+    return _listed(q, [wire.ticker_row(one, day, mark) for one, day, mark in known if day is not None])
 
 
 def _funding(q: Query) -> str:

@@ -13,6 +13,7 @@ from zvt_crypto.emulator.coinbase import wire
 from zvt_crypto.emulator.coinbase.names import GRANULARITY, Kind, Product, products
 from zvt_crypto.emulator.coinbase.query import Query, traded_bars, trades_within, unknown, wrong
 from zvt_crypto.emulator.model import read_e8
+from zvt_crypto.emulator.tickers import listed_day, listed_mark
 
 PREFIX = "/api/v3/brokerage/"
 CANDLES_MOST = 350
@@ -20,8 +21,6 @@ TRADES_MOST = 1000
 _ALL = 1_000_000  # levels: the whole book
 _KINDS: dict[str, Kind] = {"SPOT": "SPOT", "FUTURE": "FUTURE"}
 _PRODUCTS_MOST = 1000
-# Of a listing longer than this, only answers about one product tell its ticker: each instrument that is asked begins to trade.
-_TICKERS_MOST = 100
 
 
 def answer(path: str, q: Query) -> bytes:
@@ -56,6 +55,11 @@ def _row(q: Query, product: Product) -> dict[str, Any]:
     return wire.product_row(product, q.world.day(product.listing), mark)
 
 
+def _listed_row(q: Query, product: Product) -> dict[str, Any]:
+    mark = listed_mark(q.world, product.listing) if product.kind == "FUTURE" else None
+    return wire.product_row(product, listed_day(q.world, product.listing), mark)
+
+
 def _products(q: Query) -> bytes:
     name = q.values.get("product_type", "SPOT")
     if name not in _KINDS:
@@ -70,7 +74,7 @@ def _products(q: Query) -> bytes:
     limit, first = q.limit(_PRODUCTS_MOST, _PRODUCTS_MOST), q.number("offset") or 0
     page = listed[first : first + limit]
     pagination = {"prev_cursor": "", "next_cursor": "", "has_next": first + limit < len(listed), "has_prev": first > 0}
-    rows = [_row(q, one) if len(listed) <= _TICKERS_MOST else wire.product_row(one, None, None) for one in page]
+    rows = [_listed_row(q, one) for one in page]
     return msgspec.json.encode({"products": rows, "num_products": len(page), "pagination": pagination})
 
 

@@ -117,7 +117,7 @@ def first_rows(world: World, topic: Topic) -> Iterable[str]:
     if topic.channel == "trades-all":
         return [wire.trade_row(one, row) for row in world.trades(one.listing, None, 1)]
     if topic.channel == "tickers":
-        return ticker_rows(world, [one])
+        return ticker_rows(world, one)
     if topic.channel in _OF_SWAPS:
         mark = world.mark(one.listing)
         return [] if mark is None else [_mark_row(topic, mark)]

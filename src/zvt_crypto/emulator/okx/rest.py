@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -17,6 +18,7 @@ from zvt_crypto.domain.time import NS_PER_MS, NS_PER_S
 from zvt_crypto.emulator.model import Trade, World
 from zvt_crypto.emulator.okx import wire
 from zvt_crypto.emulator.okx.names import BARS, MARKETS, Bars, Instrument, every_instrument, instruments, newest_bars
+from zvt_crypto.emulator.tickers import listed_mark
 
 FUNDING_NS = 8 * 3600 * NS_PER_S
 _RECENT = 1440  # rows that `market/candles` reaches back
@@ -209,10 +211,18 @@ def _full_book(q: Query) -> Iterable[str]:
     return [wire.full_book_row(one, q.world.book(one.listing, q.limit(1, 5000, "sz")))]
 
 
-def ticker_rows(world: World, chosen: Iterable[Instrument]) -> list[str]:
-    """Tickers of those of which anything is known."""
-    days = [(one, world.day(one.listing)) for one in chosen]
-    return [wire.ticker_row(one, day, day_opens(world, one)) for one, day in days if day is not None]
+def ticker_rows(world: World, one: Instrument) -> list[str]:
+    """The ticker of an instrument, where anything is known."""
+    day = world.day(one.listing)
+    return [] if day is None else [wire.ticker_row(one, day, day_opens(world, one))]
+
+
+def _listed_rows(world: World, one: Instrument) -> list[str]:
+    """The same on a list."""
+    resting = world.resting(one.listing)
+    if resting is None:
+        return ticker_rows(world, one)
+    return [wire.ticker_row(one, resting.day, (resting.day.bar.open, resting.day.bar.open))]
 
 
 def day_opens(world: World, one: Instrument) -> tuple[int, int]:
@@ -223,11 +233,11 @@ def day_opens(world: World, one: Instrument) -> tuple[int, int]:
 
 
 def _ticker(q: Query) -> Iterable[str]:
-    return ticker_rows(q.world, [q.instrument()])
+    return ticker_rows(q.world, q.instrument())
 
 
 def _tickers(q: Query) -> Iterable[str]:
-    return ticker_rows(q.world, instruments(q.world, q.kind()).values())
+    return [row for one in instruments(q.world, q.kind()).values() for row in _listed_rows(q.world, one)]
 
 
 def _index_tickers(q: Query) -> Iterable[str]:
@@ -235,7 +245,8 @@ def _index_tickers(q: Query) -> Iterable[str]:
         raise Fault(50015, "Either parameter quoteCcy or instId is required")
     quote = q.values.get("quoteCcy")
     chosen = [q.index()] if "instId" in q.values else [one for one in instruments(q.world, "SWAP").values() if one.listing.quote == quote]
-    return [wire.index_row(one, mark) for one in chosen if (mark := q.world.mark(one.listing)) is not None]
+    mark_of = q.world.mark if "instId" in q.values else partial(listed_mark, q.world)
+    return [wire.index_row(one, mark) for one in chosen if (mark := mark_of(one.listing)) is not None]
 
 
 def _mark_price(q: Query) -> Iterable[str]:
@@ -243,12 +254,15 @@ def _mark_price(q: Query) -> Iterable[str]:
     kind = q.kind() if "instType" in q.values or not name else "SWAP"  # whoever names an instrument may leave its type out
     found = instruments(q.world, "" if kind == "SPOT" else kind)
     chosen = [q.known(found, name)] if name else found.values()
-    return [wire.mark_row(one, mark) for one in chosen if (mark := q.world.mark(one.listing)) is not None]
+    mark_of = q.world.mark if name else partial(listed_mark, q.world)
+    return [wire.mark_row(one, mark) for one in chosen if (mark := mark_of(one.listing)) is not None]
 
 
 def _funding(q: Query) -> Iterable[str]:
-    chosen = instruments(q.world, "SWAP").values() if q.needed("instId") == "ANY" else [q.swap()]
-    return [wire.funding_row(one, mark, FUNDING_NS) for one in chosen if (mark := q.world.mark(one.listing)) is not None]
+    is_any = q.needed("instId") == "ANY"
+    chosen = instruments(q.world, "SWAP").values() if is_any else [q.swap()]
+    mark_of = partial(listed_mark, q.world) if is_any else q.world.mark
+    return [wire.funding_row(one, mark, FUNDING_NS) for one in chosen if (mark := mark_of(one.listing)) is not None]
 
 
 def _funding_history(q: Query) -> Iterable[str]:
