@@ -545,7 +545,8 @@ class ChecksumStore(Protocol):
     async def verify(
         self, instruments: Sequence[str] | None = None, nouns: Sequence[str] | None = None, tell: Callable[[CheckReport], None] = ...
     ) -> CheckReport:
-        """Compare every signed chunk with its rows, and name the first wrong row of each that differs."""
+        """Compare every signed chunk with its rows, and name the first wrong row of each that differs; and of what is not signed every
+        packed chunk with what was packed."""
         ...
 
     async def sign(

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 from cli_parts import Said
 
-from stores_fixtures import BAR, MINUTE, PAIR, PERP, START, bar
+from stores_fixtures import BAR, MINUTE, PAIR, PERP, START, bar, pack_all
 from zvt_crypto.domain.market import BookDelta, BookSnapshot, BookStale, Gap
 from zvt_crypto.domain.time import Interval
 from zvt_crypto.engine.booklog import SegmentLog
 from zvt_crypto.stores.postgres import PostgresStore, open_store
+from zvt_crypto.stores.postgres.bars import pack, unpack
 
 Zvt = Callable[..., Said]
 T = TypeVar("T")
@@ -103,7 +104,10 @@ def test_a_gap_that_was_filled_is_part_of_the_history(past: Zvt, database_url: s
 
 
 def test_verify_signs_compares_and_names_the_first_wrong_row(past: Zvt, database_url: str) -> None:
-    assert "1 chunks have no checksum" in past("verify").err
+    nothing = past("verify")
+    assert "0 of 1 chunks are signed: `zvt-crypto verify --sign` signs them" in nothing.out
+    assert past("verify", "--json").json["right"] is None
+    assert "no chunk of these is over yet" in past("verify", "--tables", "trade").out
     assert past("verify", "--sign").out.startswith("1 chunks signed")
     right = past("verify", "--json").json
     assert (right["chunks"], right["rows"], right["wrong"], right["right"]) == (1, 2, [], True)
@@ -133,6 +137,31 @@ def test_verify_signs_compares_and_names_the_first_wrong_row(past: Zvt, database
     stored(database_url, lambda store: store.klines.upsert([bar(2)], START + 400 * 86_400 * S))
     told = past("verify")
     assert (told.code, "written to since" in told.err) == (1, True)
+
+
+def test_verify_compares_what_is_packed_though_nothing_is_signed(past: Zvt, database_url: str) -> None:
+    stored(database_url, pack_all)
+    right = past("verify")
+    assert (right.code, "1 packed chunks that are not signed compared" in right.out) == (0, True)
+
+    async def spoil(store: PostgresStore) -> None:
+        connection = await asyncpg.connect(database_url)
+        rows = unpack(await connection.fetchval("SELECT data FROM kline_packed"))
+        await connection.execute("UPDATE kline_packed SET data = $1", pack(rows._replace(close=rows.close + 0.25)))
+        await connection.close()
+
+    stored(database_url, spoil)
+    wrong = past("verify", "--json")
+    (row,) = wrong.json["wrong"]
+    assert (wrong.code, wrong.json["packed"], wrong.json["right"], row["fault"], row["at"]) == (
+        1,
+        1,
+        False,
+        "unreadable",
+        "2024-08-08T23:58:00.000Z",
+    )
+    assert "2024-08-08T00:00:00.000Z to 2024-08-09T00:00:00.000Z: the rows are not those that were packed" in past("verify").out
+    assert past("verify", PERP.id).code == 0
 
 
 def test_a_book_of_a_past_instant(past: Zvt, database_url: str) -> None:

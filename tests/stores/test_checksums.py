@@ -12,6 +12,7 @@ from stores_fixtures import MINUTE, PAIR, PERP, START, bar, trade
 from zvt_crypto.domain.market import BookSnapshot, Funding, MarkPrice
 from zvt_crypto.domain.time import NS_PER_DAY, NS_PER_S, Interval
 from zvt_crypto.stores.postgres import PostgresStore
+from zvt_crypto.stores.postgres.bars import pack, unpack
 from zvt_crypto.stores.postgres.compact import compact
 from zvt_crypto.stores.postgres.signedrows import NOUNS
 
@@ -172,6 +173,31 @@ async def test_a_flipped_bit_in_a_packed_chunk_is_found(signed, sql, seed):
     assert found.noun == "kline_1m"
     assert found.fault in ("unreadable", "changed", "added", "missing"), f"seed {seed}"
     assert found.at_ns >= low_ns, f"seed {seed}"
+
+
+async def test_packed_chunks_are_compared_with_what_was_packed_where_nothing_is_signed(listed_store, sql):
+    await listed_store.klines.upsert([bar(n) for n in range(5)], START)
+    await compact(listed_store.pool, Interval.MIN_1, START + 30 * NS_PER_DAY)  # two days: bars 0 and 1, and 2 to 4
+    right = await listed_store.checksums.verify()
+    assert (right.chunks, right.packed, right.unsigned, right.wrong) == (0, 2, 1, [])
+    rows = unpack(await sql.fetchval("SELECT data FROM kline_packed ORDER BY low DESC LIMIT 1"))
+    other = rows._replace(volume=rows.volume + 1)
+    await sql.execute("UPDATE kline_packed SET data = $1 WHERE low = '2024-08-09'", pack(other))
+    report = await listed_store.checksums.verify()
+    assert report.packed == 2
+    (found,) = report.wrong
+    assert (found.noun, found.instrument, found.fault, found.at_ns, found.rows) == (
+        "kline_1m",
+        PAIR.id,
+        "unreadable",
+        START + 2 * MINUTE,
+        3,
+    )
+    assert "2024-08-09T00:00:00.000Z to 2024-08-10T00:00:00.000Z" in found.said
+    elsewhere = await listed_store.checksums.verify([PERP.id])
+    assert (elsewhere.packed, elsewhere.wrong) == (0, [])
+    assert (await listed_store.checksums.verify(nouns=["kline_5m"])).packed == 0
+    assert [row.fault for row in (await listed_store.checksums.sign()).wrong] == ["unreadable"]
 
 
 async def test_what_cannot_be_read_is_not_signed(listed_store, sql):

@@ -21,7 +21,9 @@ from zvt_crypto.domain.time import to_rfc3339
 def run_verify(
     settings: Settings, symbols: Sequence[str], *, tables: Sequence[str] | None, exchange: str | None, sign: bool, as_json: bool
 ) -> int:
-    """Compare, or sign; every wrong row is named. The exit status is 1 where one was found. Raises BadInput, UnknownSymbol, StoreError."""
+    """Compare, or sign; every wrong row is named, and it is told how much could not be compared.
+
+    The exit status is 1 where one was found. Raises BadInput, UnknownSymbol, StoreError."""
     from zvt_crypto.stores.postgres.signedrows import NOUNS
 
     for table in tables or ():
@@ -31,7 +33,7 @@ def run_verify(
 
     def tell(report: CheckReport) -> None:
         if counter:
-            print(f"\r{report.chunks + report.signed} chunks, {report.rows:,} rows", end="", file=sys.stderr, flush=True)
+            print(f"\r{report.chunks + report.signed + report.packed} chunks, {report.rows:,} rows", end="", file=sys.stderr, flush=True)
 
     async def go() -> CheckReport:
         async with open_database(settings) as store:
@@ -61,8 +63,15 @@ def _print(report: CheckReport, took_s: float, *, sign: bool) -> None:
     print(f"{signed}{report.chunks} chunks compared, {len(report.wrong)} wrong; {rate}")
     if report.touched and not sign:
         note(f"{report.touched} chunks were written to since they were signed: `zvt-crypto verify --sign` signs them anew")
-    if report.unsigned:
-        note(f"{report.unsigned} chunks have no checksum: `zvt-crypto verify --sign` makes them")
+    if sign:
+        return
+    if report.packed:
+        print(f"{report.packed} packed chunks that are not signed compared with what was packed")
+    over = report.chunks + (report.unsigned or 0)
+    if not over:
+        print("no chunk of these is over yet: there is nothing to sign or to compare" if not report.packed else "nothing else is over yet")
+    elif report.unsigned:
+        print(f"{report.chunks} of {over} chunks are signed: `zvt-crypto verify --sign` signs them; of the rest only what is packed is")
 
 
 def _line(row: WrongRow) -> str:
@@ -91,5 +100,5 @@ def _told(report: CheckReport, took_s: float) -> dict[str, Any]:
         }
         for row in report.wrong
     ]
-    counts = {name: getattr(report, name) for name in ("chunks", "rows", "signed", "touched", "unsigned")}
-    return counts | {"seconds": round(took_s, 3), "wrong": wrong, "right": not wrong}
+    counts = {name: getattr(report, name) for name in ("chunks", "rows", "signed", "touched", "unsigned", "packed")}
+    return counts | {"seconds": round(took_s, 3), "wrong": wrong, "right": not wrong if report.chunks or report.packed else None}

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import asyncpg
+import msgspec
 
 from zvt_crypto.domain.checks import CheckReport, WrongRow
 from zvt_crypto.domain.errors import StoreError, StoreUnavailable
 from zvt_crypto.domain.time import NS_PER_DAY
-from zvt_crypto.stores.postgres.chunks import list_chunks, read_chunks
+from zvt_crypto.stores.postgres.chunks import PACKABLE, list_chunks, read_chunks
 from zvt_crypto.stores.postgres.pool import Connection, Pool
 from zvt_crypto.stores.postgres.prints import Spot, digest_of, first_wrong, prints_of
 from zvt_crypto.stores.postgres.signedrows import NOUNS, Noun, Rows, earliest_missing, read_rows, read_rows_known, say_row
@@ -42,6 +44,13 @@ _UNSIGNED = """
     WHERE c.noun IS NULL AND ($1::text[] IS NULL OR i.id = ANY($1)) AND held.low + interval '1 {unit}' < $2
     ORDER BY held.instrument_id, held.low"""
 _PACKED = "UNION SELECT instrument_id, date_trunc('{unit}', low, 'UTC') FROM kline_packed WHERE slug = '{slug}'"
+# Packed chunks that no checksum covers: each has the digest that it was packed with.
+_PACKED_UNSIGNED = """
+    SELECT p.instrument_id, i.id, p.low, p.high, p.first_open, p.row_count FROM kline_packed p JOIN instrument i USING (instrument_id)
+    LEFT JOIN chunk_checksum c ON c.noun = $1 AND c.instrument_id = p.instrument_id AND c.low = date_trunc($4, p.low, 'UTC')
+        AND c.digest IS NOT NULL
+    WHERE p.slug = $3 AND c.noun IS NULL AND ($2::text[] IS NULL OR i.id = ANY($2))
+    ORDER BY p.instrument_id, p.low"""
 # From here on every write that was under way has ended, and every later one will touch the mark that this leaves.
 _MARK = """
     INSERT INTO chunk_checksum (noun, instrument_id, low, high, known_until, row_count, signed_at)
@@ -85,8 +94,11 @@ class PostgresChecksums:
             async for chunk in self._listed(name, instruments):
                 report = _plus(report, *await self._compare(chunk), touched=chunk.touched)
                 tell(report)
+            async for wrong in self._packed(NOUNS[name], instruments):
+                report = msgspec.structs.replace(report, packed=report.packed + 1, wrong=_with(report.wrong, wrong))
+                tell(report)
             unsigned = len(await self._unsigned(NOUNS[name], instruments))
-            report = CheckReport(report.chunks, report.rows, 0, report.touched, (report.unsigned or 0) + unsigned, report.wrong)
+            report = msgspec.structs.replace(report, unsigned=(report.unsigned or 0) + unsigned)
         return report
 
     async def sign(
@@ -135,6 +147,27 @@ class PostgresChecksums:
 
         return await self._pool.run(f"find chunks of {noun.table} without a checksum", work)
 
+    async def _packed(self, noun: Noun, instruments: Sequence[str] | None) -> AsyncIterator[WrongRow | None]:
+        """What is wrong with each packed chunk that no checksum covers."""
+        interval = noun.interval
+        if interval not in PACKABLE:
+            return
+        values = (noun.table, instruments, interval.slug, noun.unit)
+        for key, instrument, low_ns, high_ns, first_ns, rows in await self._pool.run(
+            "list packed chunks", lambda c: c.fetch(_PACKED_UNSIGNED, *values)
+        ):
+            try:
+                await self._pool.run(
+                    f"compare a packed chunk of {noun.table} of {instrument}",
+                    partial(read_chunks, key=key, interval=interval, start_ns=low_ns, end_ns=high_ns),
+                )
+            except StoreUnavailable:
+                raise
+            except StoreError as error:
+                yield WrongRow(noun.table, instrument, low_ns, high_ns, "unreadable", first_ns, None, str(error), rows)
+            else:
+                yield None
+
     async def _compare(self, chunk: _Chunk) -> tuple[int, WrongRow | None]:
         """(rows compared, the first wrong one). What cannot be compared, since rows of the table are filled in, is not."""
         noun = NOUNS[chunk.noun]
@@ -182,7 +215,7 @@ class PostgresChecksums:
             chunk = _Chunk(noun.table, key, instrument, low_ns, high_ns, 0, 0, touched=False, digest=b"", prints=b"")
             wrong = await self._pool.run("find what cannot be read", lambda c: _unreadable(c, noun, chunk, said))
             return _plus(report, 0, wrong, touched=False)
-        return CheckReport(report.chunks, report.rows + count, report.signed + signed, report.touched, report.unsigned, report.wrong)
+        return msgspec.structs.replace(report, rows=report.rows + count, signed=report.signed + signed)
 
     async def _marked(self, noun: Noun, key: int, low_ns: int, high_ns: int) -> int | None:
         """When the chunk was marked; None where writers hold on: those that come wait behind us, so we ask in short turns."""
@@ -236,5 +269,10 @@ def _wrong(chunk: _Chunk, spot: Spot, at_ns: int, before_ns: int | None, said: s
 
 
 def _plus(report: CheckReport, rows: int, wrong: WrongRow | None, *, touched: bool) -> CheckReport:
-    found = report.wrong if wrong is None else [*report.wrong, wrong]
-    return CheckReport(report.chunks + 1, report.rows + rows, report.signed, report.touched + touched, report.unsigned, found)
+    return msgspec.structs.replace(
+        report, chunks=report.chunks + 1, rows=report.rows + rows, touched=report.touched + touched, wrong=_with(report.wrong, wrong)
+    )
+
+
+def _with(found: list[WrongRow], wrong: WrongRow | None) -> list[WrongRow]:
+    return found if wrong is None else [*found, wrong]
