@@ -183,7 +183,7 @@ def run_hypertables(settings: Settings, *, aggregates: bool) -> int:
 def run_retain(settings: Settings, targets: Sequence[str], *, days: int | None, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Say what is older than policies, or `days`, allow; and drop it, once that is confirmed."""
     from zvt_crypto.stores.postgres.policies import TARGETS
-    from zvt_crypto.stores.postgres.retain import lose, plan_retention
+    from zvt_crypto.stores.postgres.retain import forget, plan_retention
 
     if days is not None and not targets:
         raise BadInput("--older-than without a target would forget everything: name one, for example 1m or trade")
@@ -199,7 +199,7 @@ def run_retain(settings: Settings, targets: Sequence[str], *, days: int | None, 
 
     async def act(planned: list[tuple[Loss, int]]) -> int:
         async with _open(settings) as pool:
-            return sum([await lose(pool, loss, before_ns) for loss, before_ns in planned])
+            return await forget(pool, planned)
 
     planned = run(plan)
     _tell_losses([loss for loss, _ in planned], as_json=as_json and dry_run)
@@ -216,7 +216,7 @@ def run_retain(settings: Settings, targets: Sequence[str], *, days: int | None, 
 
 def run_archive(settings: Settings, target: str, folder: Path, *, days: int | None, remove: bool, yes: bool, as_json: bool) -> int:
     """Whole months (trades, books in full: days) into Parquet files."""
-    from zvt_crypto.stores.postgres.archive import Archived, archive, list_units
+    from zvt_crypto.stores.postgres.archive import Archived, archive_old
     from zvt_crypto.stores.postgres.policies import parse_target
 
     chosen = parse_target(target)
@@ -228,8 +228,7 @@ def run_archive(settings: Settings, target: str, folder: Path, *, days: int | No
     async def go() -> list[Archived]:
         async with _open(settings) as pool:
             before_ns = time.time_ns() - days * NS_PER_DAY
-            units = await list_units(pool, chosen, before_ns)
-            return [await archive(pool, chosen, unit, folder, remove=remove, tell=note) for unit in units]
+            return await archive_old(pool, chosen, before_ns, folder, remove=remove, tell=note)
 
     done = run(go)
     if as_json:
@@ -238,6 +237,7 @@ def run_archive(settings: Settings, target: str, folder: Path, *, days: int | No
     for each in done:
         print(
             f"{each.target} {to_rfc3339(each.low_ns)}: {each.rows} rows, {each.size_bytes} bytes, {each.removed} removed from the database"
+            + (f", {each.differing} differ from the files and stay" if each.differing else "")
         )
     if not done:
         note(f"{chosen.table} holds no whole unit that is so old")
@@ -246,7 +246,7 @@ def run_archive(settings: Settings, target: str, folder: Path, *, days: int | No
 
 def run_verify_archive(folder: Path) -> int:
     """Print what of an archive is not as its manifests say."""
-    from zvt_crypto.stores.postgres.archive import verify_archive
+    from zvt_crypto.stores.postgres.archivefolder import verify_archive
 
     wrong = verify_archive(folder)
     for each in wrong:
@@ -261,7 +261,7 @@ async def _open(settings: Settings) -> AsyncIterator[Pool]:
 
     async with server_url(settings) as url:
         await migrate(url)
-        store = await open_store(url, pool_size=settings.database.pool_size)
+        store = await open_store(url, pool_size=max(2, settings.database.pool_size))  # one to hold a lock, one to work
         try:
             yield store.pool
         finally:

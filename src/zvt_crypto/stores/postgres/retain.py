@@ -7,11 +7,13 @@ Tables with partitions lose whole partitions, packed klines whole chunks: what a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import asyncpg
 
 from zvt_crypto.domain.errors import StoreError
+from zvt_crypto.stores.postgres.alone import alone
 from zvt_crypto.stores.postgres.chunks import PACKABLE
 from zvt_crypto.stores.postgres.partitions import list_partitions
 from zvt_crypto.stores.postgres.policies import Target
@@ -59,6 +61,15 @@ async def forget_checksums(connection: Connection, table: str, low_ns: int, high
     """Of chunks that lose rows of [low_ns, high_ns) on purpose: what is left of them is signed anew. `key`: of one instrument only."""
     text = "DELETE FROM chunk_checksum WHERE noun = $1 AND low < $3 AND high > $2 AND ($4::int IS NULL OR instrument_id = $4)"
     await connection.execute(text, table, low_ns, high_ns, key)
+
+
+async def forget(pool: Pool, planned: Sequence[tuple[Loss, int]]) -> int:
+    """Do what plans say, each with its `before_ns`. Returns the rows that went. Raises StoreError while another archives or forgets."""
+
+    async def work() -> int:
+        return sum([await lose(pool, loss, before_ns) for loss, before_ns in planned])
+
+    return await alone(pool, work)
 
 
 async def lose(pool: Pool, loss: Loss, before_ns: int) -> int:
