@@ -2,6 +2,7 @@
 
 Which version is served is the greatest of (final, source, known_at), and whatever was served or refused is kept. So the answer of a
 moment is the greatest among the versions known by then: nothing has to be replayed. Forming versions are not kept; final ones answer.
+A version answers until another took its place, and no longer: where that other has left the database (archived, forgotten), none does.
 """
 
 # ruff: noqa: S608 - statements are built from names of this package; values are always parameters
@@ -27,6 +28,7 @@ _AS_OF = f"""
         SELECT {_BAR}, {_LAST} AS turn FROM kline_{{slug}} WHERE {_SPAN} AND known_at <= $4
         UNION ALL
         SELECT {_BAR}, revision_id FROM kline_revision WHERE slug = '{{slug}}' AND {_SPAN} AND known_at <= $4
+            AND served AND recorded_at > $4
     ) told ORDER BY open_time, source DESC, known_at DESC, turn DESC"""
 _EVERY = f"""
     SELECT {_BAR}, true AS served, NULL::timestamptz AS recorded_at, {_LAST} AS turn FROM kline_{{slug}} WHERE {_SPAN}
