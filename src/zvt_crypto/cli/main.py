@@ -858,7 +858,7 @@ def storage_retain(
 def storage_archive(
     folder: Annotated[Path, typer.Argument(help="Where the Parquet files go, or are.")],
     target: Annotated[str | None, typer.Argument(help="An interval, or trade, funding, mark, book, depth.")] = None,
-    older_than: OlderThan = None,
+    older_than: Annotated[int | None, typer.Option("--older-than", **WHOLE, help="Days. Needed, unless with --verify.")] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take the rows out of the database once their files are verified.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Only compare the folder's files with its manifests.")] = False,
     yes: Yes = False,
