@@ -27,6 +27,7 @@ Zvt = Callable[..., Said]
 T = TypeVar("T")
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "imports"
 D24, D25 = parse_time("2024-08-08"), parse_time("2025-01-01")
+MS = 1_000_000
 GENERIC = ("--format", "generic", "--symbol", PAIR.id, "--interval", "1m")
 
 
@@ -164,6 +165,45 @@ def test_a_stored_trade_stays_and_one_that_contradicts_it_is_told(listed: Zvt, d
     assert (series["noun"], series["new"], series["known"], series["rejected"]) == ("trade", 1, 0, 1)
     assert said.json["reasons"] == {"the stored trade of this id has other values": 1}
     assert stored(database_url, lambda store: store.trades.read(PAIR.id))[0] == known
+
+
+@pytest.mark.parametrize("live_first", [True, False])
+def test_a_file_in_microseconds_adds_nothing_to_what_was_recorded_live(listed: Zvt, database_url: str, live_first: bool) -> None:
+    path = FIXTURES / "vision" / "spot" / "BTCUSDT-trades-2025-01-01.zip"
+    command = ("import", str(path), "--format", "binance-vision", "--json")
+    live = [
+        Trade(PAIR.id, "trade", "7001", 100.1, 0.5, "sell", D25 + 12 * MS),
+        Trade(PAIR.id, "trade", "7002", 100.2, 0.25, "buy", D25 + 12 * MS),
+        Trade(PAIR.id, "trade", "7005", 100.3, 1.0, "buy", D25 + 99 * MS),
+    ]
+    if live_first:
+        stored(database_url, lambda store: store.recording.record(live, START))
+        (series,) = listed(*command).json["series"]
+        assert (series["new"], series["known"], series["rejected"]) == (0, 3, 0)
+    else:
+        assert listed(*command).json["series"][0]["new"] == 3
+        stored(database_url, lambda store: store.recording.record(live, START))
+    trades = stored(database_url, lambda store: store.trades.read(PAIR.id))
+    assert [t.trade_id for t in trades] == ["7001", "7002", "7005"]
+    assert sum(t.quantity for t in trades) == 1.75
+    assert (trades[0].event_ns % MS == 0) is live_first, "what came first stays"
+
+
+def test_an_id_that_is_stored_at_another_time_is_told_and_not_taken(listed: Zvt, database_url: str, tmp_path: Path) -> None:
+    there = [Trade(PAIR.id, "trade", name, 100.0, 1.0, "buy", D24 + at) for name, at in (("5", 0), ("9", 86_400_000 * MS))]
+    stored(database_url, lambda store: store.trades.append(there, START))
+    path = tmp_path / "trades.csv"
+    path.write_text(
+        "time,id,price,qty,side\n"
+        "2024-08-08T00:00:59Z,5,100,1,buy\n"  # 59 s after the stored one
+        "2024-08-08T00:01:00Z,6,100,1,sell\n"
+        "2024-08-08T23:59:59.999Z,9,100,1,buy\n"  # 1 ms before the stored one
+    )
+    said = listed("import", str(path), "--format", "generic", "--symbol", PAIR.id, "--what", "trades", "--stream", "trade", "--json")
+    (series,) = said.json["series"]
+    assert (said.code, series["new"], series["known"], series["rejected"]) == (1, 1, 0, 2)
+    assert said.json["reasons"] == {"this id is stored at another time": 2}
+    assert [t.trade_id for t in stored(database_url, lambda store: store.trades.read(PAIR.id))] == ["5", "6", "9"]
 
 
 def test_funding_that_lies_beside_a_stored_one_is_that_one(listed: Zvt, database_url: str) -> None:

@@ -13,11 +13,13 @@ import msgspec
 
 from zvt_crypto.domain.imports import ImportBatch, ImportedRow, ImportNoun, Rejected
 from zvt_crypto.domain.market import Funding, Kline, MarkPrice, Trade
-from zvt_crypto.domain.time import NS_PER_MINUTE, Interval
+from zvt_crypto.domain.time import NS_PER_MINUTE, NS_PER_MS, Interval
 from zvt_crypto.ports import Clock, Store, Written
 
 # Exchanges stamp a settlement with some ms of delay, and not each of their doors with the same: what is closer is one payment.
 SAME_FUNDING_NS = NS_PER_MINUTE
+# How far from a batch of trades its ids are looked for: a day of a busy market is millions of rows, and would be read for every batch.
+NEAR_NS = NS_PER_MINUTE
 
 
 class SeriesReport(msgspec.Struct):
@@ -95,18 +97,28 @@ class Importer:
     async def _write_trades(self, batch: ImportBatch, trades: Sequence[Trade], now_ns: int) -> tuple[Written, list[Rejected]]:
         """Known ids are compared with what is stored, which stays."""
         assert self._store is not None
-        written = await self._store.trades.append(trades, now_ns)
-        if not written.known:
-            return written, []
-        start_ns, end_ns = min(t.event_ns for t in trades), max(t.event_ns for t in trades) + 1
-        stored = await self._store.trades.read(trades[0].instrument, start_ns, end_ns, stream=trades[0].stream)
-        held = {(t.trade_id, t.event_ns): (t.price, t.quantity, t.side) for t in stored}
-        refused = [
-            Rejected(batch.file, number, t.trade_id, "the stored trade of this id has other values")
-            for number, t in zip(batch.numbers, trades, strict=True)
-            if held.get((t.trade_id, t.event_ns), (t.price, t.quantity, t.side)) != (t.price, t.quantity, t.side)
-        ]
-        return written, refused
+        held = await self._find_stored(trades)
+        refused: list[Rejected] = []
+        taken: list[Trade] = []
+        for number, trade in zip(batch.numbers, trades, strict=True):
+            reason = _contradiction(trade, held.get(trade.trade_id, ()))
+            if reason is None:
+                taken.append(trade)
+            else:
+                refused.append(Rejected(batch.file, number, trade.trade_id, reason))
+        written = await self._store.trades.append(taken, now_ns)
+        return Written(written.inserted, written.changed, written.known + len(refused)), refused
+
+    async def _find_stored(self, trades: Sequence[Trade]) -> dict[str, list[Trade]]:
+        """By id: those of the ids of a batch that are stored at its times, or within a minute of them."""
+        assert self._store is not None
+        held: dict[str, list[Trade]] = {t.trade_id: [] for t in trades}
+        for low_ns, high_ns in _runs(sorted(t.event_ns for t in trades)):
+            stored = await self._store.trades.read(trades[0].instrument, low_ns - NEAR_NS, high_ns + NEAR_NS, stream=trades[0].stream)
+            for one in stored:
+                if one.trade_id in held:
+                    held[one.trade_id].append(one)
+        return held
 
     async def _write_funding(self, batch: ImportBatch, rates: Sequence[Funding], now_ns: int) -> tuple[Written, list[Rejected]]:
         """One that lies beside a stored one is that one."""
@@ -124,6 +136,30 @@ class Importer:
                 refused.append(Rejected(batch.file, number, str(rate.rate), "the stored rate of this time is another"))
         written = await self._store.facts.save_funding(fresh, now_ns) if fresh else Written(0)
         return Written(written.inserted, written.changed, written.known + len(rates) - len(fresh)), refused
+
+
+def _runs(times_ns: list[int]) -> Iterator[tuple[int, int]]:
+    """(first, last) of times that lie close together: what lies between scattered ones is not read. At most some 100."""
+    widest_ns = max(2 * NEAR_NS, (times_ns[-1] - times_ns[0]) // 100)
+    first = last = times_ns[0]
+    for at_ns in times_ns:
+        if at_ns - last > widest_ns:
+            yield first, last
+            first = at_ns
+        last = at_ns
+    yield first, last
+
+
+def _contradiction(trade: Trade, stored: Sequence[Trade]) -> str | None:
+    """Why a trade cannot be what is stored under its id; None where it can, or where nothing is."""
+    if not stored:
+        return None
+    same = next((one for one in stored if one.event_ns // NS_PER_MS == trade.event_ns // NS_PER_MS), None)
+    if same is None:
+        return "this id is stored at another time"
+    if (same.price, same.quantity, same.side) != (trade.price, trade.quantity, trade.side):
+        return "the stored trade of this id has other values"
+    return None
 
 
 def _time_of(row: ImportedRow) -> int:
