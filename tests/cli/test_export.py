@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import duckdb
 import polars as pl
 import pytest
@@ -92,6 +94,45 @@ def test_a_range_is_cut_where_it_is_asked_and_a_second_export_replaces_the_first
     before = sorted(tmp_path.rglob("*.parquet"))
     assert export(*asked) == first
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+
+
+def test_files_go_whose_rows_have_gone_and_nobody_elses(filled, tmp_path):
+    asked = (PAIR.id, PERP.id, "--what", "klines,trades,funding", "-i", "1m,1h,1M", "--to", str(tmp_path))
+    export(*asked)
+    hours = tmp_path / f"klines/interval=1h/entity_id={PAIR.id}"
+    ours = [hours / "notes.parquet", hours / "year=2024/mine.parquet", hours / "year=2024/2024-13.parquet"]
+    for path in ours:
+        path.write_text("not an export's")
+
+    async def lose() -> None:
+        sql = await asyncpg.connect(filled)
+        await sql.execute("""
+            DELETE FROM kline_1m WHERE instrument_id = 1 AND open_time < '2024-02-01';
+            DELETE FROM kline_1h;
+            DELETE FROM kline_1mon WHERE open_time < '2024-01-01';
+            ALTER TABLE trade DISABLE TRIGGER keeps_rows;
+            DELETE FROM trade WHERE event_time < '2023-12-31';
+            DELETE FROM funding""")
+        await sql.close()
+
+    asyncio.run(lose())
+    cut = export(PAIR.id, "-i", "1m", "--to", str(tmp_path), "--start", "2024-01-05", "--end", "2024-01-06")
+    assert [(e["rows"], e["files"], e["removed"]) for e in cut["exported"]] == [(0, 0, 1)]
+    told = export(*asked)["exported"]
+    gone = {(e["entity_id"], e["what"], e["interval"]): e["removed"] for e in told if e["removed"]}
+    assert gone == {
+        (PAIR.id, "klines", "1m"): 1,
+        (PAIR.id, "klines", "1h"): 2,
+        (PAIR.id, "klines", "1M"): 1,
+        (PAIR.id, "trades", None): 1,
+        (PERP.id, "funding", None): 2,
+    }
+    assert all(path.exists() for path in ours)
+    left = pl.concat([pl.read_parquet(path) for path in tmp_path.glob(f"klines/interval=1m/entity_id={PAIR.id}/*/*.parquet")])
+    assert left["timestamp"].min() == datetime(2024, 2, 1, tzinfo=UTC)
+    assert not list(tmp_path.rglob("funding.parquet"))
+    again = CliRunner().invoke(app, ["export", PAIR.id, "-i", "1h", "--to", str(tmp_path)], catch_exceptions=False)
+    assert "removed" not in again.stdout
 
 
 def test_what_cannot_be_meant_is_refused_by_name(filled, tmp_path):

@@ -252,7 +252,8 @@ def export_files(
 ) -> None:
     """Stored rows as a folder of Parquet files.
 
-    Partitioned: DuckDB, polars and Arrow read it as one table. Files that stand there are replaced.
+    Partitioned: DuckDB, polars and Arrow read it as one table. Files that stand there are replaced,
+    and removed where no row of theirs is stored any more.
     """
     from zvt_crypto.cli.commands.export import run_export
 

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from zvt_crypto.domain.market import Funding, Trade
-from zvt_crypto.domain.time import NS_PER_DAY, Interval, floor_ns, next_ns, to_datetime
+from zvt_crypto.domain.time import NS_PER_DAY, Interval, floor_ns, from_datetime, next_ns, to_datetime
 from zvt_crypto.ports import Store
 
 if TYPE_CHECKING:
@@ -29,6 +32,28 @@ class Part(NamedTuple):
     frame: pl.DataFrame
 
 
+def head_of(noun: ExportNoun, instrument: str, interval: Interval | None) -> str:
+    """The folder of one stream, below the one that is exported to."""
+    return f"{noun}/{f'interval={interval.slug}/' if interval else ''}entity_id={instrument}"
+
+
+def list_stale(
+    folder: Path, noun: ExportNoun, instrument: str, interval: Interval | None, start_ns: int | None, end_ns: int | None, fresh: set[str]
+) -> list[Path]:
+    """Files of months, days and years that [start, end) touches, by the names that an export gives, and that are not among the `fresh`."""
+    name, ahead = _NAMES[noun if noun != "klines" else "month" if interval in SHORT else "year"]
+    head = folder / head_of(noun, instrument, interval)
+    found = []
+    for path in sorted(head.glob("*/*.parquet")):
+        said = name.fullmatch(path.relative_to(head).as_posix())
+        if said is None or path.relative_to(folder).as_posix() in fresh:
+            continue
+        low_ns = _first_ns([int(each) for each in said.groups()])
+        if low_ns is not None and (end_ns is None or low_ns < end_ns) and (start_ns is None or ahead(low_ns) > start_ns):
+            found.append(path)
+    return found
+
+
 async def klines(store: Store, instrument: str, interval: Interval, start_ns: int | None, end_ns: int | None) -> AsyncIterator[Part]:
     """The bars of an interval that open in [start, end)."""
     bounds = await store.klines.bounds(instrument, interval)
@@ -36,7 +61,7 @@ async def klines(store: Store, instrument: str, interval: Interval, start_ns: in
         return
     low, high = max(bounds[0], start_ns or 0), next_ns(interval, bounds[1])
     high = high if end_ns is None else min(high, end_ns)
-    head = f"klines/interval={interval.slug}/entity_id={instrument}"
+    head = head_of("klines", instrument, interval)
     for from_ns, to_ns in _cuts(low, high, _month_ahead if interval in SHORT else _year_ahead):
         frame = await store.frames.klines(instrument, interval, from_ns, to_ns)
         if frame.height:
@@ -60,7 +85,7 @@ async def trades(
             made = make(rows)
             frame = made if frame is None else frame.vstack(made)
         if frame is not None and frame.height:
-            yield Part(f"trades/entity_id={instrument}/date={to_datetime(low):%Y-%m-%d}/trades.parquet", frame)
+            yield Part(f"{head_of('trades', instrument, None)}/date={to_datetime(low):%Y-%m-%d}/trades.parquet", frame)
 
 
 async def funding(
@@ -71,7 +96,7 @@ async def funding(
     for row in await store.facts.read_funding(instrument, start_ns, end_ns):
         years.setdefault(to_datetime(row.event_ns).year, []).append(row)
     for year, rows in years.items():
-        yield Part(f"funding/entity_id={instrument}/year={year}/funding.parquet", make(rows))
+        yield Part(f"{head_of('funding', instrument, None)}/year={year}/funding.parquet", make(rows))
 
 
 def _cuts(low_ns: int, high_ns: int, ahead: Callable[[int], int]) -> Iterator[tuple[int, int]]:
@@ -93,3 +118,20 @@ def _year_ahead(at_ns: int) -> int:
 
 def _day_ahead(at_ns: int) -> int:
     return (at_ns // NS_PER_DAY + 1) * NS_PER_DAY
+
+
+def _first_ns(parts: list[int]) -> int | None:
+    """Of a year, month and day, as far as they are told; None where there is none such."""
+    try:
+        year, month, day = [*parts, 1, 1][:3]
+        return from_datetime(datetime(year, month, day, tzinfo=UTC))
+    except ValueError:
+        return None
+
+
+_NAMES: dict[str, tuple[re.Pattern[str], Callable[[int], int]]] = {
+    "month": (re.compile(r"year=(\d{4})/\1-(\d\d)\.parquet"), _month_ahead),
+    "year": (re.compile(r"year=(\d{4})/\1\.parquet"), _year_ahead),
+    "trades": (re.compile(r"date=(\d{4})-(\d\d)-(\d\d)/trades\.parquet"), _day_ahead),
+    "funding": (re.compile(r"year=(\d{4})/funding\.parquet"), _year_ahead),
+}

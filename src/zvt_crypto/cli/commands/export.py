@@ -27,13 +27,14 @@ NOUNS = ("klines", "trades", "funding")
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """What was written of one instrument."""
+    """What was written of one instrument. removed: files that an earlier export wrote, of which no row is stored any more."""
 
     entity_id: str
     what: str
     interval: str | None
     rows: int
     files: int
+    removed: int
 
 
 def run_export(
@@ -48,7 +49,7 @@ def run_export(
     exchange: str | None,
     as_json: bool,
 ) -> int:
-    """Write, and say how much. A file that stands there already is replaced."""
+    """Write, and say how much. A file that stands there already is replaced, and goes where no row of it is stored any more."""
     names, (start_ns, end_ns) = check_names(symbols), parse_range(start, end)
     of = list(dict.fromkeys(parse_interval(name) for name in intervals))
     for noun in what:
@@ -61,18 +62,19 @@ def run_export(
             done = []
             for instrument in resolve_all(table, names, exchange):
                 for noun, interval, found in _streams(store, instrument.id, what, of, start_ns, end_ns):
-                    rows, files = await _write(folder, found)
-                    done.append(Exported(instrument.id, noun, interval and interval.value, rows, files))
+                    rows, fresh = await _write(folder, found)
+                    gone = parts.list_stale(folder, noun, instrument.id, interval, start_ns, end_ns, fresh)
+                    _remove(gone)
+                    done.append(Exported(instrument.id, noun, interval and interval.value, rows, len(fresh), len(gone)))
             return done
 
     done = run(go)
     if as_json:
         print_json({"exported": done, "folder": str(folder), "rows": sum(each.rows for each in done)})
     else:
-        print(
-            "".join(f"{e.entity_id} {e.what}{f' {e.interval}' if e.interval else ''}: {e.rows} rows in {e.files} files\n" for e in done),
-            end="",
-        )
+        for e in done:
+            gone = f"; {e.removed} removed of which no row is stored any more" if e.removed else ""
+            print(f"{e.entity_id} {e.what}{f' {e.interval}' if e.interval else ''}: {e.rows} rows in {e.files} files{gone}")
     if not any(each.rows for each in done):
         note("none of this is stored here; `zvt-crypto coverage` tells what is")
     return exits.OK
@@ -80,13 +82,13 @@ def run_export(
 
 def _streams(
     store: Store, instrument: str, what: tuple[str, ...], of: list[Interval], start_ns: int | None, end_ns: int | None
-) -> list[tuple[str, Interval | None, AsyncIterator[parts.Part]]]:
+) -> list[tuple[parts.ExportNoun, Interval | None, AsyncIterator[parts.Part]]]:
     from zvt_crypto.stores.files.frames import funding_frame, trade_frame
 
     def placed(frame: pl.DataFrame) -> pl.DataFrame:
         return frame.drop("entity_id")
 
-    made: list[tuple[str, Interval | None, AsyncIterator[parts.Part]]] = []
+    made: list[tuple[parts.ExportNoun, Interval | None, AsyncIterator[parts.Part]]] = []
     if "klines" in what:
         made += [("klines", each, parts.klines(store, instrument, each, start_ns, end_ns)) for each in of]
     if "trades" in what:
@@ -96,10 +98,11 @@ def _streams(
     return made
 
 
-async def _write(folder: Path, found: AsyncIterator[parts.Part]) -> tuple[int, int]:
+async def _write(folder: Path, found: AsyncIterator[parts.Part]) -> tuple[int, set[str]]:
+    """(rows, the places of the files)."""
     from zvt_crypto.stores.files.frames import write_parquet
 
-    rows = files = 0
+    rows, fresh = 0, set()
     async for place, frame in found:
         path = folder / place
         try:
@@ -107,5 +110,16 @@ async def _write(folder: Path, found: AsyncIterator[parts.Part]) -> tuple[int, i
             write_parquet(frame, path)
         except OSError as error:
             raise BadInput(f"{shown(str(path))} cannot be written: {error.strerror or error}") from None
-        rows, files = rows + frame.height, files + 1
-    return rows, files
+        rows += frame.height
+        fresh.add(place)
+    return rows, fresh
+
+
+def _remove(files: list[Path]) -> None:
+    for path in files:
+        try:
+            path.unlink(missing_ok=True)
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        except OSError as error:
+            raise BadInput(f"{shown(str(path))} cannot be removed: {error.strerror or error}") from None

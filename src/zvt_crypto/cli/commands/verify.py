@@ -71,7 +71,8 @@ def _print(report: CheckReport, took_s: float, *, sign: bool) -> None:
     if not over:
         print("no chunk of these is over yet: there is nothing to sign or to compare" if not report.packed else "nothing else is over yet")
     elif report.unsigned:
-        print(f"{report.chunks} of {over} chunks are signed: `zvt-crypto verify --sign` signs them; of the rest only what is packed is")
+        rest = "of the rest only what is packed was compared"
+        print(f"{report.chunks} of {over} chunks are signed: `zvt-crypto verify --sign` signs them; {rest}")
 
 
 def _line(row: WrongRow) -> str:
