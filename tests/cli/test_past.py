@@ -164,6 +164,34 @@ def test_verify_compares_what_is_packed_though_nothing_is_signed(past: Zvt, data
     assert past("verify", PERP.id).code == 0
 
 
+def test_a_pair_of_the_past_existed_from_its_listing_to_its_delisting(past: Zvt) -> None:
+    add = ("pairs", "add", "--exchange", "binance", "--quote", "USDT")
+    assert past(*add, "OLDUSDT", "--base", "OLD", "--listed", "2024-01-01", "--delisted", "2024-06-01").code == 0
+    assert past(*add, "NEWUSDT", "--base", "NEW").code == 0
+
+    def listed(at: str) -> set[str]:
+        found = past("pairs", "list", "--at", at, "--json").json["pairs"]
+        return {row["base_asset"] for row in found} & {"OLD", "NEW"}
+
+    assert [listed(at) for at in ("2023-12-31", "2024-01-01", "2024-05-31", "2024-06-01")] == [set(), {"OLD"}, {"OLD"}, set()]
+    assert past("pairs", "update", "NEWUSDT", "--listed", "2024-03-01").code == 0
+    assert [listed(at) for at in ("2024-02-29", "2024-03-01", "2024-07-01")] == [{"OLD"}, {"OLD", "NEW"}, {"NEW"}]
+
+
+def test_nothing_is_delisted_before_it_is_listed(past: Zvt) -> None:
+    add = ("pairs", "add", "OLDUSDT", "--exchange", "binance", "--base", "OLD", "--quote", "USDT", "--listed", "2024-01-01")
+    refused = past(*add, "--delisted", "2023-12-31")
+    assert (refused.code, "2023-12-31T00:00:00.000Z: it is listed since 2024-01-01" in refused.err) == (2, True)
+    assert past("pairs", "show", "OLDUSDT").code != 0
+    assert "'soon'" in past(*add[:-1], "soon").err
+    assert past(*add).code == 0
+    for act in (("delist", "OLDUSDT", "--at", "2023-12-31"), ("rename", "OLDUSDT", PAIR.id, "--at", "2023-12-31")):
+        refused = past("pairs", *act)
+        assert (refused.code, "it is listed since 2024-01-01" in refused.err) == (2, True)
+    assert past("pairs", "delist", "OLDUSDT", "--at", "2024-02-01").code == 0
+    assert "it is listed since 2024-03-01" in past("pairs", "update", "OLDUSDT", "--listed", "2024-03-01").err
+
+
 def test_a_book_of_a_past_instant(past: Zvt, database_url: str) -> None:
     log = SegmentLog(BookSnapshot(PAIR.id, 7, [(99.0, 1.0), (98.5, 2.0)], [(101.0, 1.5)], START, START), START)
     log.take(BookDelta(PAIR.id, 8, 8, 7, [(99.0, 0.0)], [], START + S, START + S), START + S)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from zvt_crypto.cli.database import open_database
-from zvt_crypto.cli.listings import changed, check_code, check_listing, with_id
+from zvt_crypto.cli.listings import changed, check_code, check_life, check_listing, with_id
 from zvt_crypto.cli.run import run
 from zvt_crypto.cli.settings import Settings, load_settings
 from zvt_crypto.cli.words import check_count
@@ -90,14 +90,15 @@ def delist_instrument(symbol: str, exchange: str | None = None, *, at: object = 
     """Mark as delisted from `at` (now when None); its rows stay. Returns the entity id.
 
     What the exchange lists does not undo it, `update_instrument(…, status="active")` does; listed a week later still, or again, the name
-    is another instrument.
+    is another instrument. Raises BadInput for a time before its listing.
     """
 
     async def write(store: Store) -> str:
         at_ns = _now_ns() if at is None else parse_time(at)
-        entity_id = (await store.instruments.load()).resolve(symbol, exchange).id
-        await store.instruments.delist(entity_id, at_ns, by="user")
-        return entity_id
+        instrument = (await store.instruments.load()).resolve(symbol, exchange)
+        check_life(instrument.id, instrument.listed_ns, at_ns)
+        await store.instruments.delist(instrument.id, at_ns, by="user")
+        return instrument.id
 
     return _with_store(settings, write)
 
@@ -116,6 +117,7 @@ def rename_instrument(
         old, new = table.resolve(symbol, exchange), table.resolve(successor, exchange)
         if old.id == new.id:
             raise BadInput(f"{shown(symbol)} and {shown(successor)} are one instrument: {old.id}")
+        check_life(old.id, old.listed_ns, at_ns)
         await store.instruments.rename(old.id, new.id, at_ns)
         return new.id
 

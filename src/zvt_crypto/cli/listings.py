@@ -22,6 +22,7 @@ from zvt_crypto.domain.instrument import (
     natural_id,
 )
 from zvt_crypto.domain.money import MAX_STEP, MIN_STEP, parse_step
+from zvt_crypto.domain.time import to_rfc3339
 
 STEPS = ("tick", "lot", "min_trade_amount", "min_notional", "contract_size")
 FIXED = ("id", "exchange", "native_symbol", "base_asset", "quote_asset", "underlying_asset", "settlement_currency")
@@ -33,7 +34,15 @@ _CODE = re.compile(r"[^\W_][\w.\-]{0,31}")
 
 
 def make_listing(
-    native_symbol: str, exchange: str, base: str, quote: str, *, perp: bool, settle: str | None, steps: Mapping[str, str | None]
+    native_symbol: str,
+    exchange: str,
+    base: str,
+    quote: str,
+    *,
+    perp: bool,
+    settle: str | None,
+    steps: Mapping[str, str | None],
+    listed_ns: int | None = None,
 ) -> Instrument:
     """A pair or perpetual from words, its id still to be given. Raises BadInput, naming the value."""
     if settle is not None and not perp:
@@ -44,6 +53,7 @@ def make_listing(
         "native_symbol": native_symbol,
         "base_asset": base.upper(),
         "quote_asset": quote.upper(),
+        "listed_ns": listed_ns,
         **{name: _positive_step(text, name) for name, text in steps.items() if text is not None},
     }
     if not perp:
@@ -67,6 +77,12 @@ def check_listing(listing: Instrument) -> Instrument:
         if step is not None and not (isinstance(step, Decimal) and step.is_finite() and MIN_STEP <= step <= MAX_STEP):
             raise BadInput(f"{field} {shown(step)} is not a positive Decimal from {MIN_STEP} to {MAX_STEP}")
     return msgspec.structs.replace(listing, exchange=check_exchange(listing.exchange))
+
+
+def check_life(entity_id: str, listed_ns: int | None, delisted_ns: int | None) -> None:
+    """Raises BadInput for what ended before it began."""
+    if listed_ns is not None and delisted_ns is not None and delisted_ns < listed_ns:
+        raise BadInput(f"{entity_id or 'it'} cannot be delisted at {to_rfc3339(delisted_ns)}: it is listed since {to_rfc3339(listed_ns)}")
 
 
 def check_code(code: str, name: str = "asset") -> None:
@@ -108,6 +124,8 @@ def changed(before: Instrument, changes: Mapping[str, object]) -> Instrument:
     if not values:
         raise BadInput(f"nothing to change of {before.id}: say what, for example a status")
     after = check_listing(msgspec.structs.replace(before, **values))
+    if "listed_ns" in values or "delisted_ns" in values:
+        check_life(after.id, after.listed_ns, after.delisted_ns)
     if after.status is TradingStatus.DELISTED or after.delisted_ns is None:
         return after
     if values.get("delisted_ns") is not None:

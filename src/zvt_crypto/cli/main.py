@@ -611,6 +611,8 @@ def pairs_add(
     tick: Annotated[str | None, typer.Option(help="Price step.")] = None,
     lot: Annotated[str | None, typer.Option(help="Quantity step.")] = None,
     minimum: Annotated[str | None, typer.Option("--min", help="Smallest quantity.")] = None,
+    listed: Annotated[str | None, typer.Option(help="Since when the exchange lists it.")] = None,
+    delisted: Annotated[str | None, typer.Option(help="Since when it does no more.")] = None,
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -621,7 +623,12 @@ def pairs_add(
     from zvt_crypto.cli.commands.entities import run_add_pair
 
     facts = {"tick": tick, "lot": lot, "min_trade_amount": minimum}
-    _end(run_add_pair(_settings(config, data_dir, {}), native_symbol, exchange, base, quote, perp=perp, settle=settle, facts=facts))
+    _end(
+        run_add_pair(
+            _settings(config, data_dir, {}), native_symbol, exchange, base, quote,
+            perp=perp, settle=settle, facts=facts, listed=listed, delisted=delisted,
+        )
+    )  # fmt: skip
 
 
 @pairs.command("update")
@@ -631,6 +638,7 @@ def pairs_update(
     tick: Annotated[str | None, typer.Option(help="Price step.")] = None,
     lot: Annotated[str | None, typer.Option(help="Quantity step.")] = None,
     minimum: Annotated[str | None, typer.Option("--min", help="Smallest quantity.")] = None,
+    listed: Annotated[str | None, typer.Option(help="Since when the exchange lists it.")] = None,
     exchange: Exchange = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -639,7 +647,7 @@ def pairs_update(
     from zvt_crypto.cli.commands.entities import run_update_pair
 
     facts = {"status": status, "tick": tick, "lot": lot, "min_trade_amount": minimum}
-    _end(run_update_pair(_settings(config, data_dir, {}), symbol, exchange=exchange, facts=facts))
+    _end(run_update_pair(_settings(config, data_dir, {}), symbol, exchange=exchange, facts=facts, listed=listed))
 
 
 @pairs.command("delist")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from zvt_crypto.cli import entities, exits
 from zvt_crypto.cli.each import do_each
-from zvt_crypto.cli.listings import make_listing
+from zvt_crypto.cli.listings import check_life, make_listing
 from zvt_crypto.cli.out import note, print_json, print_table
 from zvt_crypto.cli.settings import Settings
 from zvt_crypto.cli.teller import Teller
 from zvt_crypto.domain.errors import BadInput, shown
 from zvt_crypto.domain.instrument import PRECEDENCE, CryptoAsset, TradingStatus, kind_of
+from zvt_crypto.domain.time import parse_time
 from zvt_crypto.ports import Written
 
 if TYPE_CHECKING:
@@ -59,16 +60,25 @@ def run_add_pair(
     perp: bool,
     settle: str | None,
     facts: Mapping[str, str | None],
+    listed: str | None,
+    delisted: str | None,
 ) -> int:
-    """Create an instrument."""
-    listing = make_listing(native_symbol, exchange, base, quote, perp=perp, settle=settle, steps=facts)
-    print(entities.add_instrument(listing, settings=settings).id)
+    """Create an instrument, and delist it where a time of that is given."""
+    listed_ns, delisted_ns = (None if text is None else parse_time(text) for text in (listed, delisted))
+    listing = make_listing(native_symbol, exchange, base, quote, perp=perp, settle=settle, steps=facts, listed_ns=listed_ns)
+    check_life(native_symbol, listed_ns, delisted_ns)
+    made = entities.add_instrument(listing, settings=settings)
+    if delisted_ns is not None:
+        entities.delist_instrument(made.id, at=delisted, settings=settings)
+    print(made.id)
     return exits.OK
 
 
-def run_update_pair(settings: Settings, symbol: str, *, exchange: str | None, facts: Mapping[str, str | None]) -> int:
+def run_update_pair(settings: Settings, symbol: str, *, exchange: str | None, facts: Mapping[str, str | None], listed: str | None) -> int:
     """Change an instrument."""
-    changes = {field: value for field, value in facts.items() if value is not None}
+    changes: dict[str, object] = {field: value for field, value in facts.items() if value is not None}
+    if listed is not None:
+        changes["listed_ns"] = parse_time(listed)
     print(entities.update_instrument(symbol, exchange, settings=settings, **changes).id)
     return exits.OK
 
