@@ -188,7 +188,7 @@ def api(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """REST and WebSocket from Redis and the database: one of several processes."""
+    """REST and WebSocket, as one of several processes."""
     from zvt_crypto.cli.commands.roles import run_roles
 
     _end(run_roles(_settings(config, data_dir, {"api.port": api_port, "ws.port": ws_port}), ("api",), seconds=seconds))
