@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from cli_parts import Said
 
 from stores_fixtures import KNOWN, PAIR, bar, trade
+from zvt_crypto.domain.time import NS_PER_DAY
 from zvt_crypto.stores.postgres import open_store
 
 Zvt = Callable[..., Said]
@@ -117,8 +119,34 @@ def test_archive_writes_verifies_and_removes(filled: Zvt, tmp_path: Path) -> Non
     assert filled("storage", "archive", folder, "--verify").out == "every file is as its manifest says\n"
     done = filled("storage", "archive", folder, "1m", "--older-than", "30", "--remove", "--yes", "--json").json
     assert [each["removed"] for each in done["archived"]] == [130, 2]
+    empty = filled("kdata", "btcusdt", "-e", "binance", "-i", "1d").err
+    assert "no 1d klines" in empty
+    assert "archived" not in empty
+    assert f"1m klines were archived into {Path(folder).resolve()}\n" in filled("kdata", "btcusdt", "-e", "binance", "-i", "1m").err
     assert "holds no whole unit" in filled("storage", "archive", folder, "1m", "--older-than", "30").err
     next((tmp_path / "archive").rglob("*.parquet")).write_bytes(b"")
     broken = filled("storage", "archive", folder, "--verify")
     assert (broken.code, broken.out.endswith("1 files are wrong\n")) == (1, True)
     assert filled("storage", "archive", folder, "4h", "--older-than", "1").code == 0
+
+
+def test_an_archive_of_days_names_only_days_with_rows_and_what_stays(
+    filled: Zvt, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZVT_CRYPTO__DATABASE__POOL_SIZE", "1")
+
+    async def fill(**changed: object) -> None:
+        store = await open_store(database_url)
+        await store.trades.append([trade(n, **changed) for n in range(5)], KNOWN)
+        far = msgspec.structs.replace(trade(9), event_ns=trade(9).event_ns + 200 * NS_PER_DAY)
+        await store.trades.append([far], KNOWN)
+        await store.close()
+
+    asyncio.run(fill())
+    call = ["storage", "archive", str(tmp_path / "archive"), "trade", "--older-than", "30", "--remove", "--yes"]
+    assert [line.partition(": ")[2].partition(",")[0] for line in filled(*call).out.splitlines()] == ["5 rows", "1 rows"]
+    asyncio.run(fill(price=1.0))
+    again = filled(*call)
+    assert "0 removed from the database, 5 differ from the files and stay" in again.out
+    assert "the rows of this day stay in the database" in again.err
+    assert "Needed, unless with --verify." in filled("storage", "archive", "--help").out

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from zvt_crypto.cli import exits
+from zvt_crypto.cli.commands.storage import archives_of
 from zvt_crypto.cli.data import query_data
 from zvt_crypto.cli.out import note, table_text
 from zvt_crypto.cli.settings import Settings
@@ -50,6 +51,8 @@ def run_kdata(
     sys.stdout.write(_text(rows, form))
     if not rows and form == "table":
         note(f"no {interval} klines of {symbol} are stored here; `zvt-crypto backfill` fetches them, `zvt-crypto up` records them")
+        if places := archives_of(settings, interval):
+            note(f"{interval} klines were archived into {', '.join(places)}")
     return exits.OK
 
 

@@ -255,6 +255,18 @@ def run_verify_archive(folder: Path) -> int:
     return exits.FAILURE if wrong else exits.OK
 
 
+def archives_of(settings: Settings, target: str) -> list[str]:
+    """Folders into which rows of the target were archived."""
+    from zvt_crypto.stores.postgres.archive import archive_places
+    from zvt_crypto.stores.postgres.policies import parse_target
+
+    async def go() -> list[str]:
+        async with _open(settings) as pool:
+            return await archive_places(pool, parse_target(target))
+
+    return run(go)
+
+
 @contextlib.asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Pool]:
     from zvt_crypto.stores.postgres import migrate, open_store

@@ -169,6 +169,12 @@ def _into_folder(
     return others
 
 
+async def archive_places(pool: Pool, target: Target) -> list[str]:
+    """Folders that hold rows of the target."""
+    text = "SELECT DISTINCT place FROM archived WHERE target = $1 ORDER BY place"
+    return [row[0] for row in await pool.run("read what was archived", lambda connection: connection.fetch(text, target.table))]
+
+
 # ── The database's side ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -222,7 +228,7 @@ async def _note(connection: Connection, target: Target, unit: Span, place: str, 
         "INSERT INTO archived (target, low, high, place, row_count, size_bytes, removed, archived_at)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, now())"
         " ON CONFLICT (target, low, place) DO UPDATE SET row_count = excluded.row_count, size_bytes = excluded.size_bytes,"
-        " removed = excluded.removed, archived_at = excluded.archived_at",
+        " removed = archived.removed OR excluded.removed, archived_at = excluded.archived_at",
         target.table,
         *unit,
         place,
