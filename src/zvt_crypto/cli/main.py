@@ -586,7 +586,7 @@ def pairs_list(
     config: Config = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Stored instruments; with --at those that were listed then, and their steps of then."""
+    """Stored instruments, now or as listed at a time."""
     from zvt_crypto.cli.commands.entities import run_list_pairs
 
     _end(run_list_pairs(_settings(config, data_dir, {}), exchange=exchange, kind=kind, status=status, at=at, as_json=as_json))
