@@ -46,6 +46,8 @@ class UnknownSymbol(BadInput):
 class NothingListed(BadInput):
     """An exchange lists none of the symbols that are to be followed; another one may."""
 
+    code = "nothing_listed"
+
 
 class AmbiguousSymbol(BadInput):
     """Several instruments answer to this name: give the exchange or the entity id."""
