@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from services.memory_store import MemoryStore
@@ -323,3 +324,30 @@ async def test_rows_reach_postgresql(rows, listed_store):
     stored = await listed_store.trades.read(BTC, START)
     assert [t.trade_id for t in stored] == [str(n) for n in range(rows)]
     assert [k.open_ns for k in await listed_store.klines.read(BTC, kline(0).interval)] == [START]
+
+
+def test_an_open_hole_is_stored_before_the_trades_after_it_and_its_filling_after_those_that_fill_it():
+    """Whoever reads in between takes no silence for one, and a process that ends in between leaves the hole open."""
+
+    async def go():
+        room = Room()
+        seen: list[tuple[int, list[str | None]]] = []  # (trades stored, how the hole stands) before each write
+        for noun, name in ((room.store.trades, "append"), (room.store.facts, "save_gaps")):
+            write = getattr(noun, name)
+
+            async def watched(rows, known_at_ns, write=write):
+                seen.append((len(room.store.ticks), [gap.filled_from for gap in room.store.gaps.values()]))
+                return await write(rows, known_at_ns)
+
+            setattr(noun, name, watched)
+        hole = Gap(BTC, "trade", START, START + 1, 1, 2, "why", None)
+        async with room.running():
+            room.publish(trade(3), hole)
+            await room.recorder.drained()
+            assert seen == [(0, []), (0, [None])]
+            room.publish(msgspec.structs.replace(hole, filled_from="rest"), trade(1), trade(2))
+            await room.recorder.drained()
+            assert seen[2:] == [(1, [None]), (3, [None])]
+        assert [gap.filled_from for gap in room.store.gaps.values()] == ["rest"]
+
+    virtual.run(go())
